@@ -1,0 +1,88 @@
+// Package certlog is the append-only log of everything that one CA key
+// signed: entries, the RFC 9162 Merkle tree over them, and group commit. One
+// log per CA. The report, the CRL, OCSP and the console are readings of a
+// prefix of it.
+//
+// The promise: when Append returns, the entry and its rows are durable, have
+// an index, and are under the head that Head returns. An entry is never
+// changed and an index is never reused.
+package certlog
+
+import (
+	"context"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// BlockSize is the number of consecutive entries that are sealed into one
+// immutable, compressed pack. Part of the format.
+const BlockSize = 1 << 14
+
+// Head is the state of a log: how many entries it has and what they hash to.
+type Head struct {
+	Size uint64
+	Edge []tlog.Hash // roots of the complete subtrees that make up the tree, largest first
+	Root tlog.Hash   // RFC 9162 root of the first Size entries; the hash of nothing when Size is 0
+	Time int64       // milliseconds since the epoch of the newest entry
+}
+
+// Node is the root of a complete subtree of 2^Level leaves; only the levels
+// 8, 16, 24, ... are kept (they are the C2SP tiles above level 0). It covers
+// the entries [N<<Level, (N+1)<<Level).
+type Node struct {
+	Level int
+	N     uint64
+	Hash  tlog.Hash
+}
+
+// Row is a record that a Store makes durable in the transaction of the entry
+// it belongs to: the certificate, a revocation, an idempotency token, a
+// report. The log does not look into it; the store knows its kinds.
+type Row interface{ LogRow() }
+
+// Record is one entry with the rows that must become durable with it.
+type Record struct {
+	Entry []byte // encoded, see Entry.Append
+	Rows  []Row
+}
+
+// Batch is what one commit adds to one log: Records get the indices
+// From.Size, From.Size+1, ... and To is the head after them.
+type Batch struct {
+	CA       string // the CA's UUID
+	From, To Head
+	Records  []Record
+	Nodes    []Node
+}
+
+// Store keeps logs. Implementations are safe for concurrent use; every
+// implementation passes store/storetest.
+type Store interface {
+	// LogHead gives the head of a log; a log without entries has Size 0.
+	LogHead(ctx context.Context, ca string) (Head, error)
+
+	// CommitLog adds all batches and all their rows in one transaction with
+	// one sync, or nothing. When it returns nil everything is durable. A head
+	// that is no longer a batch's From gives ErrHeadMoved; a row that
+	// contradicts what is stored gives a *RowError, and then nothing of the
+	// call is stored. After any other error the outcome is unknown until the
+	// head is read again.
+	CommitLog(ctx context.Context, batches []Batch) error
+
+	// LogEntries calls yield for the entries [lo, hi) in order, from packs
+	// and from the tail alike. entry is valid during the call only.
+	LogEntries(ctx context.Context, ca string, lo, hi uint64, yield func(index uint64, entry []byte) error) error
+
+	// LogNodes gives the hashes of the nodes [lo, hi) of a level that Node
+	// allows.
+	LogNodes(ctx context.Context, ca string, level int, lo, hi uint64) ([]tlog.Hash, error)
+}
+
+// Sealer is a Store that packs full blocks. Seal is idempotent: entries
+// [block*BlockSize, (block+1)*BlockSize) go from the tail into a pack in one
+// transaction, readers see one or the other.
+type Sealer interface {
+	SealLog(ctx context.Context, ca string, block uint64) error
+	// UnsealedBlocks lists full blocks that are still in the tail.
+	UnsealedBlocks(ctx context.Context) (map[string][]uint64, error)
+}

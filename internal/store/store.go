@@ -1,0 +1,165 @@
+// Package store holds the records other than the log itself: certificate
+// authorities, certificates, revocations, idempotency tokens, audit reports,
+// access keys. The engines are below it (sqlite); storetest is the one suite
+// that every engine passes.
+//
+// An engine is one type that satisfies certlog.Store, certlog.Sealer and the
+// interfaces that stand at the consumers.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"chirograph.dev/internal/pca"
+)
+
+// ErrNotFound says that the record is not there.
+var ErrNotFound = errors.New("no such record")
+
+// ErrConflict says that the record was changed since it was read (its Version
+// moved); read it again and decide again. Nothing was stored.
+var ErrConflict = errors.New("record was changed by someone else")
+
+// ExistsError is the cause of a certlog.RowError, or the answer to a create:
+// a row with that key is there already and Value is what it holds.
+type ExistsError struct {
+	Kind  string // "certificate", "revocation", "token", "report slot"
+	Value string
+}
+
+func (e *ExistsError) Error() string { return fmt.Sprintf("%s exists: %s", e.Kind, e.Value) }
+
+// CertificateAuthority is a CA's record. Status is the stored one; EXPIRED and
+// "gone" are derived on read (ca-lifecycle.md 1).
+type CertificateAuthority struct {
+	ID                string // UUID, the last segment of the ARN
+	ARN               string
+	Account           string
+	Type              pca.CertificateAuthorityType
+	Status            pca.CertificateAuthorityStatus
+	FailureReason     pca.FailureReason
+	Configuration     pca.CertificateAuthorityConfiguration
+	Revocation        pca.RevocationConfiguration
+	KeyStandard       pca.KeyStorageSecurityStandard
+	UsageMode         pca.CertificateAuthorityUsageMode
+	Tags              []pca.Tag
+	CreatedAt         time.Time // milliseconds
+	LastStateChangeAt time.Time // milliseconds
+	RestorableUntil   time.Time // zero unless Status is DELETED
+	CSR               []byte    // DER; nil while CREATING
+	KeyID             string    // name of the key in the keystore
+	AuditKey          string    // note verifier key of the log's signer
+	Installed         int64     // Generation of the installed certificate; 0 when none
+	NotAfter          time.Time // of the installed certificate; zero when none
+	Version           int64     // counts changes; a writer must present the one it read
+}
+
+// InstalledCertificate is one certificate that was imported into a CA. All are
+// kept: an issued certificate names the Generation that signed it, so that its
+// chain never changes (api.md 5.11).
+type InstalledCertificate struct {
+	CA          string
+	Generation  int64 // 1, 2, ...
+	Certificate string // PEM, as imported
+	Chain       string // PEM, as imported; empty for a root
+	InstalledAt time.Time
+}
+
+// Certificate is an issued certificate. It is a row of the issue entry's transaction.
+type Certificate struct {
+	CA         string
+	Serial     []byte // big-endian without leading zeros
+	Index      uint64 // of the issue entry; set by the store at commit
+	Generation int64  // of the CA certificate that signed it; 0 for a self-signed one
+	NotAfter   time.Time
+	DER        []byte
+}
+
+// LogRow marks a row of the log's transaction.
+func (*Certificate) LogRow() {}
+
+// Revocation makes the revocation of one certificate unique and findable by the
+// issue entry it points into. It is a row of the revoke entry's transaction; a
+// second one for the same IssueIndex is an ExistsError.
+type Revocation struct {
+	CA          string
+	IssueIndex  uint64
+	RevokeIndex uint64 // of the revoke entry; set by the store at commit
+	Time        int64  // milliseconds since the epoch, as in the entry
+	Reason      uint8  // CRLReason
+}
+
+// LogRow marks a row of the log's transaction.
+func (*Revocation) LogRow() {}
+
+// Token reserves an idempotency token until Expires (api.md 6); one that is
+// reserved already and not expired at Now is an ExistsError with its Value. It
+// is a row of the entry's transaction, or goes with CreateCA.
+type Token struct {
+	Key     string // account, operation, CA and token, joined with "/"
+	Value   string // the ARN that was answered
+	Now     time.Time
+	Expires time.Time
+}
+
+// LogRow marks a row of the log's transaction.
+func (*Token) LogRow() {}
+
+// AuditReport is a report's record. It is a row of the report entry's
+// transaction; TreeSize is then that entry's index + 1. A CA has one report
+// slot: a row is refused with an ExistsError (Value: the id of the report that
+// holds the slot) while a report of the CA is CREATING, or while one is SUCCESS
+// and its CreatedAt + Interval lies after the new row's CreatedAt. A FAILED
+// one frees the slot.
+type AuditReport struct {
+	ID         string
+	CA         string // the CA's UUID
+	CAARN      string
+	Account    string
+	Bucket     string
+	Key        string
+	Format     pca.AuditReportResponseFormat
+	Status     pca.AuditReportStatus
+	Reason     string // of a failure, in words
+	CreatedAt  time.Time // milliseconds
+	FinishedAt time.Time
+	TreeSize   uint64
+	Interval   time.Duration // the interval rule in force; 0 is off
+	Invocation string        // amz-sdk-invocation-id and caller, for retries of the call
+	Rows       uint64        // issued certificates listed
+	Revoked    uint64
+	Bytes      uint64
+	SHA256     []byte
+	UploadID   string
+	Version    int64 // counts changes
+}
+
+// LogRow marks a row of the log's transaction.
+func (*AuditReport) LogRow() {}
+
+// UploadedPart is a part of a report that is in the bucket already (destination.md D-23).
+type UploadedPart struct {
+	Report   string
+	Number   int32
+	Lo, Hi   uint64 // log range
+	Rows     uint64
+	Revoked  uint64
+	Bytes    uint64
+	ETag     string
+	Checksum string // CRC64NVME, base64; empty when the store takes none
+	SHA256   []byte
+}
+
+// AccessKey is a long-lived credential of a principal.
+type AccessKey struct {
+	ID           string
+	SealedSecret []byte // sealed by the keystore's master key
+	Account      string
+	PrincipalARN string
+	PrincipalID  string
+	Service      string // service principal name when the key is a service's
+	Policy       string // identity policy, IAM JSON
+	CreatedAt    time.Time
+}
