@@ -8,6 +8,8 @@ type Principal struct {
 	ARN     string // for example arn:aws:iam::123456789012:user/admin
 	ID      string // aws:userid
 	Service string // service principal such as acm-pca.amazonaws.com; empty for people and programs
+	// CanonicalUser is the S3 canonical user id of the account; may be empty.
+	CanonicalUser string
 	// Policies are the identity policies; a principal without any may do nothing.
 	Policies []*Policy
 	// Context holds context keys that come with the principal and that a
@@ -29,7 +31,7 @@ const (
 
 // Request is one action on one resource.
 type Request struct {
-	Principal *Principal
+	Principal *Principal          // nil: anonymous
 	Action    string              // such as acm-pca:IssueCertificate or s3:PutObject
 	Resource  string              // ARN, or * when the action has none
 	Context   map[string][]string // condition keys of the request; names are compared without case
