@@ -22,10 +22,18 @@ var ErrNotFound = errors.New("no such record")
 // moved); read it again and decide again. Nothing was stored.
 var ErrConflict = errors.New("record was changed by someone else")
 
+// Kinds of rows that an ExistsError names.
+const (
+	KindCertificate = "certificate"
+	KindRevocation  = "revocation"
+	KindToken       = "token"
+	KindReportSlot  = "report slot"
+)
+
 // ExistsError is the cause of a certlog.RowError, or the answer to a create:
 // a row with that key is there already and Value is what it holds.
 type ExistsError struct {
-	Kind  string // "certificate", "revocation", "token", "report slot"
+	Kind  string // one of the Kind constants
 	Value string
 }
 

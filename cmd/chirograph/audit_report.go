@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/spf13/cobra"
+)
+
+func newAuditReport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "audit-report",
+		Short: "Create an audit report, or ask how far one is",
+	}
+	cmd.AddCommand(newAuditReportCreate(), newAuditReportDescribe())
+	return cmd
+}
+
+// clientFlags say how a client command reaches a server.
+type clientFlags struct {
+	dataDir, endpoint, region, output string
+}
+
+func (f *clientFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", defaultDataDir(), "data folder of a local server, whose credentials are used unless the environment has AWS credentials")
+	cmd.Flags().StringVar(&f.endpoint, "endpoint-url", "", "the server's URL; without it the AWS configuration decides")
+	cmd.Flags().StringVar(&f.region, "region", "", "region; without it the AWS configuration decides")
+	cmd.Flags().StringVar(&f.output, "output", "text", "text or json")
+}
+
+// client makes the SDK's client. Credentials in the environment win; without
+// any, the files that a local server wrote are used.
+func (f *clientFlags) client(ctx context.Context) (*acmpca.Client, error) {
+	if f.output != "text" && f.output != "json" {
+		return nil, usageError("use text or json", "unknown output %q", f.output)
+	}
+	var opts []func(*awsconfig.LoadOptions) error
+	if f.region != "" {
+		opts = append(opts, awsconfig.WithRegion(f.region))
+	}
+	if f.endpoint != "" {
+		opts = append(opts, awsconfig.WithBaseEndpoint(f.endpoint))
+	}
+	local := true
+	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
+		local = local && os.Getenv(v) == ""
+	}
+	if local {
+		config, credentials, err := clientFiles(f.dataDir)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(config); err == nil {
+			opts = append(opts, awsconfig.WithSharedConfigFiles([]string{config}), awsconfig.WithSharedCredentialsFiles([]string{credentials}))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("looking for the client files: %w", err)
+		}
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, opts...)
+	if err != nil {
+		return nil, usageError("give --data-dir of a local server, or AWS credentials in the environment", "loading the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return nil, usageError("give --region, or --data-dir of a local server", "no region is configured")
+	}
+	return acmpca.NewFromConfig(cfg), nil
+}
+
+func newAuditReportCreate() *cobra.Command {
+	var (
+		f                  clientFlags
+		ca, bucket, format string
+		wait               bool
+		timeout            time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "create --ca ARN --bucket BUCKET [--format JSON|CSV] [--wait]",
+		Short: "Write a report of every certificate that a CA issued or revoked to a bucket",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settings(cmd); err != nil {
+				return err
+			}
+			if ca == "" || bucket == "" {
+				return usageError("chirograph audit-report create --ca ARN --bucket BUCKET", "--ca and --bucket are needed")
+			}
+			ctx := cmd.Context()
+			client, err := f.client(ctx)
+			if err != nil {
+				return err
+			}
+			out, err := client.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
+				CertificateAuthorityArn:   &ca,
+				S3BucketName:              &bucket,
+				AuditReportResponseFormat: types.AuditReportResponseFormat(strings.ToUpper(format)),
+			})
+			if err != nil {
+				return apiFailure("creating the report", err)
+			}
+			id := aws.ToString(out.AuditReportId)
+			if !wait {
+				return printReport(cmd.OutOrStdout(), f.output, report{ID: id, Status: string(types.AuditReportStatusCreating), Bucket: bucket, Key: aws.ToString(out.S3Key)})
+			}
+			r, err := waitForReport(ctx, client, ca, id, timeout, cmd.ErrOrStderr())
+			if r.ID != "" {
+				if perr := printReport(cmd.OutOrStdout(), f.output, r); perr != nil {
+					return perr
+				}
+			}
+			return err
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&ca, "ca", "", "ARN of the certificate authority")
+	cmd.Flags().StringVar(&bucket, "bucket", "", "bucket that receives the report; its policy must let acm-pca.amazonaws.com write")
+	cmd.Flags().StringVar(&format, "format", "JSON", "JSON or CSV")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the report is in the bucket, with a progress bar")
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Hour, "how long --wait waits; the report goes on when it runs out")
+	return cmd
+}
+
+func newAuditReportDescribe() *cobra.Command {
+	var (
+		f      clientFlags
+		ca, id string
+	)
+	cmd := &cobra.Command{
+		Use:   "describe --ca ARN --id UUID",
+		Short: "Show the status of a report",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settings(cmd); err != nil {
+				return err
+			}
+			if ca == "" || id == "" {
+				return usageError("chirograph audit-report describe --ca ARN --id UUID", "--ca and --id are needed")
+			}
+			client, err := f.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			r, err := describeReport(cmd.Context(), client, ca, id)
+			if err != nil {
+				return err
+			}
+			return printReport(cmd.OutOrStdout(), f.output, r)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&ca, "ca", "", "ARN of the certificate authority")
+	cmd.Flags().StringVar(&id, "id", "", "id of the report, as create printed it")
+	return cmd
+}
+
+// report is what the commands print.
+type report struct {
+	ID        string `json:"auditReportId"`
+	Status    string `json:"auditReportStatus"`
+	Bucket    string `json:"s3BucketName"`
+	Key       string `json:"s3Key"`
+	Rows      int64  `json:"rows,omitempty"`      // done so far
+	TotalRows int64  `json:"totalRows,omitempty"` // log entries to go through
+	Reason    string `json:"reason,omitempty"`
+}
+
+func printReport(w io.Writer, output string, r report) error {
+	if output == "json" {
+		return printJSON(w, r)
+	}
+	_, err := fmt.Fprintf(w, "report  %s\nstatus  %s\nobject  s3://%s/%s\n", r.ID, r.Status, r.Bucket, r.Key)
+	if err == nil && r.Reason != "" {
+		_, err = fmt.Fprintf(w, "reason  %s\n", r.Reason)
+	}
+	return err
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// Headers with which the server tells more of a report than AWS's API has members for.
+const (
+	progressHeader = "X-Chirograph-Report-Progress" // "<entries done>/<entries in all>"
+	reasonHeader   = "X-Chirograph-Report-Reason"   // why the report failed
+)
+
+func describeReport(ctx context.Context, client *acmpca.Client, ca, id string) (report, error) {
+	out, err := client.DescribeCertificateAuthorityAuditReport(ctx, &acmpca.DescribeCertificateAuthorityAuditReportInput{
+		CertificateAuthorityArn: &ca, AuditReportId: &id,
+	})
+	if err != nil {
+		return report{}, apiFailure("describing the report", err)
+	}
+	r := report{ID: id, Status: string(out.AuditReportStatus), Bucket: aws.ToString(out.S3BucketName), Key: aws.ToString(out.S3Key)}
+	if raw, ok := awsmiddleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response); ok {
+		r.Reason = raw.Header.Get(reasonHeader)
+		if done, total, ok := strings.Cut(raw.Header.Get(progressHeader), "/"); ok {
+			// A server of another make sends no such header; then there is no bar to fill.
+			r.Rows, _ = strconv.ParseInt(done, 10, 64)
+			r.TotalRows, _ = strconv.ParseInt(total, 10, 64)
+		}
+	}
+	return r, nil
+}
+
+// waitForReport polls until the report is final and draws a bar meanwhile.
+func waitForReport(ctx context.Context, client *acmpca.Client, ca, id string, timeout time.Duration, stderr io.Writer) (report, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	bar := newBar(stderr, -1, "writing the report")
+	defer bar.Clear()
+	delay := 100 * time.Millisecond
+	var last report
+	for {
+		r, err := describeReport(ctx, client, ca, id)
+		if err != nil && ctx.Err() == nil {
+			return last, err
+		}
+		if err == nil {
+			last = r
+			if r.TotalRows > 0 {
+				bar.SetTotal(r.TotalRows)
+				bar.Set(r.Rows)
+			}
+			switch r.Status {
+			case string(types.AuditReportStatusSuccess):
+				return r, nil
+			case string(types.AuditReportStatusFailed):
+				return r, &exitError{code: exitFailure, hint: r.Reason, err: fmt.Errorf("the report %s failed", id)}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return last, &exitError{code: exitTimedOut, hint: "the report goes on; ask with: chirograph audit-report describe --ca " + ca + " --id " + id, err: fmt.Errorf("stopped waiting for report %s: %w", id, ctx.Err())}
+		case <-time.After(delay):
+			delay = min(2*delay, 3*time.Second)
+		}
+	}
+}
+
+// apiFailure turns an error of the API into one line with the code and the server's advice.
+func apiFailure(doing string, err error) error {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return &exitError{code: exitFailure, err: fmt.Errorf("%s: %s: %s", doing, e.ErrorCode(), e.ErrorMessage())}
+	}
+	return &exitError{code: exitFailure, hint: "is the server running? start it with: chirograph serve", err: fmt.Errorf("%s: %w", doing, err)}
+}

@@ -1,0 +1,400 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+)
+
+func newTour() *cobra.Command {
+	var (
+		certificates int
+		keep         bool
+	)
+	cmd := &cobra.Command{
+		Use:   "tour",
+		Short: "See a private CA issue, revoke and report, in a few seconds",
+		Long: `tour starts a server on free ports of this machine with a folder of its own,
+makes a certificate authority through the public API with the AWS SDK, issues
+and revokes certificates, has the audit report written as JSON and as CSV, and
+checks both against everything the API acknowledged. It leaves nothing behind
+unless --keep is given.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settings(cmd); err != nil {
+				return err
+			}
+			if certificates < 2 || certificates > 1_000_000 {
+				return usageError("", "--certificates must be from 2 to 1000000")
+			}
+			return runTour(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), certificates, keep)
+		},
+	}
+	cmd.Flags().IntVar(&certificates, "certificates", 200, "how many certificates to issue")
+	cmd.Flags().BoolVar(&keep, "keep", false, "keep the server running and its folder in place afterwards, until interrupted")
+	return cmd
+}
+
+// tour is one run: what it talks to and what the API acknowledged.
+type tour struct {
+	out, err io.Writer
+	colour   bool
+	step     int
+
+	pca    *acmpca.Client
+	s3     *s3.Client
+	bucket string
+	caARN  string
+
+	issued  map[string]bool   // certificate ARN
+	revoked map[string]string // certificate ARN -> reason
+}
+
+func runTour(ctx context.Context, stdout, stderr io.Writer, certificates int, keep bool) (err error) {
+	dir, err := os.MkdirTemp("", "chirograph-tour-")
+	if err != nil {
+		return fmt.Errorf("making the tour's folder: %w", err)
+	}
+	if !keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	cfg := defaultServeConfig()
+	cfg.DataDir = filepath.Join(dir, "data")
+	cfg.Listen, cfg.S3Listen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.AuditMinInterval = 0 // two reports in a row, to show both formats
+
+	serverLog, err := os.Create(filepath.Join(dir, "server.log"))
+	if err != nil {
+		return fmt.Errorf("making the server's log: %w", err)
+	}
+	defer serverLog.Close()
+	serverCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	started := make(chan endpoints, 1)
+	stopped := make(chan error, 1)
+	go func() {
+		stopped <- serve(serverCtx, cfg, slog.New(slog.NewTextHandler(serverLog, nil)), func(e endpoints) { started <- e })
+	}()
+	var where endpoints
+	select {
+	case where = <-started:
+	case err := <-stopped:
+		return fmt.Errorf("starting the tour's server: %w", err)
+	}
+	defer func() {
+		stop()
+		err = errors.Join(err, <-stopped)
+	}()
+
+	t := &tour{out: stdout, err: stderr, colour: colours(stdout), issued: map[string]bool{}, revoked: map[string]string{}}
+	t.say("A server, embedded: API %s, buckets %s", where.API, where.S3)
+	if err := t.run(ctx, cfg, certificates); err != nil {
+		return err
+	}
+	t.next(cfg, keep)
+	if keep {
+		fmt.Fprintln(t.out, "\nThe server goes on; stop it with Ctrl-C. Then remove", dir)
+		<-ctx.Done()
+	}
+	return nil
+}
+
+func (t *tour) run(ctx context.Context, cfg serveConfig, certificates int) error {
+	config, credentials, err := clientFiles(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	aws, err := awsconfig.LoadDefaultConfig(ctx,
+		awsconfig.WithSharedConfigFiles([]string{config}),
+		awsconfig.WithSharedCredentialsFiles([]string{credentials}),
+		awsconfig.WithSharedConfigProfile("default"))
+	if err != nil {
+		return fmt.Errorf("reading the client files: %w", err)
+	}
+	t.pca = acmpca.NewFromConfig(aws)
+	t.s3 = s3.NewFromConfig(aws, func(o *s3.Options) { o.UsePathStyle = true })
+
+	for _, step := range []func(context.Context) error{t.makeBucket, t.makeCA} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if err := t.issue(ctx, certificates); err != nil {
+		return err
+	}
+	if err := t.revoke(ctx, max(1, certificates/10)); err != nil {
+		return err
+	}
+	if err := t.report(ctx, types.AuditReportResponseFormatJson, parseJSONReport); err != nil {
+		return err
+	}
+	return t.report(ctx, types.AuditReportResponseFormatCsv, parseCSVReport)
+}
+
+func (t *tour) say(format string, args ...any) {
+	t.step++
+	number := fmt.Sprintf("%2d.", t.step)
+	if t.colour {
+		number = "\x1b[1;36m" + number + "\x1b[0m"
+	}
+	fmt.Fprintln(t.out, number, fmt.Sprintf(format, args...))
+}
+
+func (t *tour) show(lines ...string) {
+	for _, l := range lines {
+		fmt.Fprintln(t.out, "     ", l)
+	}
+}
+
+// reportPolicy is what a bucket's owner attaches so that the CA may write reports to it.
+func reportPolicy(bucket string) string {
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"acm-pca.amazonaws.com"},` +
+		`"Action":["s3:PutObject","s3:PutObjectAcl","s3:GetBucketAcl","s3:GetBucketLocation"],` +
+		`"Resource":["arn:aws:s3:::` + bucket + `/*","arn:aws:s3:::` + bucket + `"]}]}`
+}
+
+func (t *tour) makeBucket(ctx context.Context) error {
+	t.bucket = "tour-" + strings.ToLower(rand.Text()[:8])
+	if _, err := t.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &t.bucket}); err != nil {
+		return fmt.Errorf("creating the bucket: %w", err)
+	}
+	if _, err := t.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &t.bucket, Policy: aws.String(reportPolicy(t.bucket))}); err != nil {
+		return fmt.Errorf("attaching the policy: %w", err)
+	}
+	t.say("A bucket whose policy lets acm-pca.amazonaws.com write: s3://%s", t.bucket)
+	return nil
+}
+
+// makeCA makes a root and activates it as the API asks: its own CSR, signed by itself, imported.
+func (t *tour) makeCA(ctx context.Context) error {
+	out, err := t.pca.CreateCertificateAuthority(ctx, &acmpca.CreateCertificateAuthorityInput{
+		CertificateAuthorityType: types.CertificateAuthorityTypeRoot,
+		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
+			KeyAlgorithm:     types.KeyAlgorithmEcPrime256v1,
+			SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+			Subject:          &types.ASN1Subject{CommonName: aws.String("Tour Root CA"), Organization: aws.String("Example"), Country: aws.String("US")},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("creating the CA: %w", err)
+	}
+	t.caARN = aws.ToString(out.CertificateAuthorityArn)
+	csrIn := &acmpca.GetCertificateAuthorityCsrInput{CertificateAuthorityArn: &t.caARN}
+	waiter := acmpca.NewCertificateAuthorityCSRCreatedWaiter(t.pca, func(o *acmpca.CertificateAuthorityCSRCreatedWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second
+	})
+	csr, err := waiter.WaitForOutput(ctx, csrIn, time.Minute)
+	if err != nil {
+		return fmt.Errorf("waiting for the CSR: %w", err)
+	}
+	issued, err := t.pca.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
+		CertificateAuthorityArn: &t.caARN,
+		Csr:                     []byte(aws.ToString(csr.Csr)),
+		SigningAlgorithm:        types.SigningAlgorithmSha256withecdsa,
+		TemplateArn:             aws.String("arn:aws:acm-pca:::template/RootCACertificate/V1"),
+		Validity:                &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(10)},
+	})
+	if err != nil {
+		return fmt.Errorf("self-signing the root: %w", err)
+	}
+	t.issued[aws.ToString(issued.CertificateArn)] = true
+	cert, err := t.pca.GetCertificate(ctx, &acmpca.GetCertificateInput{CertificateAuthorityArn: &t.caARN, CertificateArn: issued.CertificateArn})
+	if err != nil {
+		return fmt.Errorf("reading the root's certificate: %w", err)
+	}
+	_, err = t.pca.ImportCertificateAuthorityCertificate(ctx, &acmpca.ImportCertificateAuthorityCertificateInput{
+		CertificateAuthorityArn: &t.caARN, Certificate: []byte(aws.ToString(cert.Certificate)),
+	})
+	if err != nil {
+		return fmt.Errorf("activating the root: %w", err)
+	}
+	t.say("A root CA, active: %s", t.caARN)
+	return nil
+}
+
+func (t *tour) issue(ctx context.Context, n int) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making a key: %w", err)
+	}
+	b := newBar(t.err, int64(n), "issuing")
+	arns := make(chan string, n)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for i := range n {
+		g.Go(func() error {
+			csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+				Subject:  pkix.Name{CommonName: fmt.Sprintf("host-%04d.example.com", i+1), Organization: []string{"Example"}},
+				DNSNames: []string{fmt.Sprintf("host-%04d.example.com", i+1)},
+			}, key)
+			if err != nil {
+				return fmt.Errorf("making a CSR: %w", err)
+			}
+			out, err := t.pca.IssueCertificate(gctx, &acmpca.IssueCertificateInput{
+				CertificateAuthorityArn: &t.caARN,
+				Csr:                     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}),
+				SigningAlgorithm:        types.SigningAlgorithmSha256withecdsa,
+				Validity:                &types.Validity{Type: types.ValidityPeriodTypeDays, Value: aws.Int64(90)},
+			})
+			if err != nil {
+				return fmt.Errorf("issuing: %w", err)
+			}
+			arns <- aws.ToString(out.CertificateArn)
+			b.Set(int64(len(arns)))
+			return nil
+		})
+	}
+	err = g.Wait()
+	b.Clear()
+	if err != nil {
+		return err
+	}
+	close(arns)
+	for arn := range arns {
+		t.issued[arn] = true
+	}
+	t.say("%d certificates issued, each durable before it was answered", n)
+	return nil
+}
+
+func (t *tour) revoke(ctx context.Context, n int) error {
+	reasons := []types.RevocationReason{types.RevocationReasonKeyCompromise, types.RevocationReasonSuperseded, types.RevocationReasonCessationOfOperation}
+	root := true
+	for arn := range t.issued {
+		if len(t.revoked) == n {
+			break
+		}
+		serial := arn[strings.LastIndexByte(arn, '/')+1:]
+		reason := reasons[len(t.revoked)%len(reasons)]
+		_, err := t.pca.RevokeCertificate(ctx, &acmpca.RevokeCertificateInput{
+			CertificateAuthorityArn: &t.caARN, CertificateSerial: &serial, RevocationReason: reason,
+		})
+		if _, ok := errors.AsType[*types.InvalidRequestException](err); ok && root {
+			root = false // a root's own certificate cannot be revoked; there is one
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("revoking: %w", err)
+		}
+		t.revoked[arn] = string(reason)
+	}
+	t.say("%d of them revoked", n)
+	return nil
+}
+
+// reportRow is what the tour checks of a row.
+type reportRow struct {
+	CertificateArn   string `json:"certificateArn"`
+	RevocationReason string `json:"revocationReason"`
+}
+
+func (t *tour) report(ctx context.Context, format types.AuditReportResponseFormat, parse func([]byte) ([]reportRow, []string, error)) error {
+	out, err := t.pca.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
+		CertificateAuthorityArn: &t.caARN, S3BucketName: &t.bucket, AuditReportResponseFormat: format,
+	})
+	if err != nil {
+		return fmt.Errorf("creating the %s report: %w", format, err)
+	}
+	r, err := waitForReport(ctx, t.pca, t.caARN, aws.ToString(out.AuditReportId), 5*time.Minute, t.err)
+	if err != nil {
+		return err
+	}
+	object, err := t.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &t.bucket, Key: &r.Key})
+	if err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	defer object.Body.Close()
+	file, err := io.ReadAll(object.Body)
+	if err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	rows, sample, err := parse(file)
+	if err != nil {
+		return fmt.Errorf("the %s report does not parse: %w", format, err)
+	}
+	if err := t.check(rows); err != nil {
+		return fmt.Errorf("the %s report is wrong: %w", format, err)
+	}
+	t.say("Audit report (%s): s3://%s/%s", format, r.Bucket, r.Key)
+	t.show(sample...)
+	t.show(fmt.Sprintf("checked: %d rows, %d revoked; exactly what the API acknowledged, no more and no less", len(rows), len(t.revoked)))
+	return nil
+}
+
+// check compares a report with everything that the API acknowledged.
+func (t *tour) check(rows []reportRow) error {
+	seen := map[string]bool{}
+	for _, r := range rows {
+		switch {
+		case seen[r.CertificateArn]:
+			return fmt.Errorf("%s is listed twice", r.CertificateArn)
+		case !t.issued[r.CertificateArn]:
+			return fmt.Errorf("%s is listed and was never acknowledged", r.CertificateArn)
+		case r.RevocationReason != t.revoked[r.CertificateArn]:
+			return fmt.Errorf("%s is listed with the revocation reason %q, want %q", r.CertificateArn, r.RevocationReason, t.revoked[r.CertificateArn])
+		}
+		seen[r.CertificateArn] = true
+	}
+	if len(seen) != len(t.issued) {
+		return fmt.Errorf("%d of %d certificates are listed", len(seen), len(t.issued))
+	}
+	return nil
+}
+
+func parseJSONReport(file []byte) (rows []reportRow, sample []string, err error) {
+	if err := json.Unmarshal(file, &rows); err != nil {
+		return nil, nil, err
+	}
+	lines := strings.SplitN(string(file), "\n", 4)
+	return rows, append(lines[:min(3, len(lines)-1)], "..."), nil
+}
+
+func parseCSVReport(file []byte) (rows []reportRow, sample []string, err error) {
+	records, err := csv.NewReader(bytes.NewReader(file)).ReadAll()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range records[1:] {
+		rows = append(rows, reportRow{CertificateArn: r[2], RevocationReason: r[9]})
+	}
+	lines := strings.SplitN(string(file), "\n", 3)
+	return rows, append(lines[:min(2, len(lines)-1)], "..."), nil
+}
+
+func (t *tour) next(cfg serveConfig, keep bool) {
+	dir := "DIR"
+	if keep {
+		dir = shellQuote(cfg.DataDir)
+	} else {
+		t.say("Next: a server of your own")
+		t.show("chirograph serve --data-dir " + dir)
+	}
+	t.show(
+		`eval "$(chirograph env --data-dir `+dir+`)"`,
+		"aws acm-pca list-certificate-authorities",
+		"aws s3 ls",
+	)
+}

@@ -1,0 +1,174 @@
+package ca
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/issuance"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+// maxSerialTries bounds the retries after a serial number that is taken. With
+// 80 random bits a millisecond a second try is already a miracle.
+const maxSerialTries = 3
+
+// IssueCertificate signs a certificate and answers its ARN once its log entry
+// is durable. Gates are passed in the order of templates.md 6.2.
+func (s *Service) IssueCertificate(ctx context.Context, in *pca.IssueCertificateRequest) (*pca.IssueCertificateResponse, error) {
+	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, s.Partition)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.authority(ctx, arn)
+	if err != nil {
+		return nil, err
+	}
+	caller := s.Caller(ctx)
+	token := ""
+	if in.IdempotencyToken != "" {
+		token = strings.Join([]string{caller.Account, "IssueCertificate", arn.CA, in.IdempotencyToken}, "/")
+		// The token alone decides: a replay gets the first ARN even when other
+		// members differ (templates.md T-97).
+		first, err := s.Certificates.Token(ctx, token, s.now())
+		if err == nil {
+			return &pca.IssueCertificateResponse{CertificateArn: first}, nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return nil, unexpected("looking up the idempotency token", arn, err)
+		}
+	}
+	for try := 1; ; try++ {
+		out, err := s.issue(ctx, arn, a, in, caller, token)
+		exists, taken := errors.AsType[*store.ExistsError](err)
+		switch {
+		case !taken:
+			return out, err
+		case exists.Kind == store.KindToken: // a concurrent call with the same token was first
+			return &pca.IssueCertificateResponse{CertificateArn: exists.Value}, nil
+		case try == maxSerialTries:
+			return nil, unexpected("finding a free serial number", arn, err)
+		}
+	}
+}
+
+// issue makes one attempt with one serial number.
+func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.IssueCertificateRequest, caller Caller, token string) (*pca.IssueCertificateResponse, error) {
+	// Held until the entry is durable, so that the status cannot change between
+	// the decision and the commit.
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+
+	tmpl, templateErr := issuance.LookupTemplate(in.TemplateArn, s.Partition)
+	if err := s.mayIssue(a.rec, tmpl); err != nil {
+		return nil, err
+	}
+	if templateErr != nil {
+		return nil, templateErr
+	}
+	i := a.issuer
+	if i == nil {
+		var err error
+		if i, err = s.newIssuer(ctx, a.rec, nil); err != nil {
+			return nil, unexpected("preparing the key", arn, err)
+		}
+	}
+	now := s.now()
+	serial, err := issuance.NewSerial(now)
+	if err != nil {
+		return nil, unexpected("making a serial number", arn, err)
+	}
+	issued, err := i.Issue(issuance.Request{
+		Template: tmpl, CSR: in.Csr, Passthrough: in.ApiPassthrough, SigningAlgorithm: in.SigningAlgorithm,
+		Validity: in.Validity, NotBefore: in.ValidityNotBefore, Now: now, Serial: serial,
+	})
+	certARN := arn.WithCertificate(serial[:]).String()
+	if violation, ok := errors.AsType[*issuance.NameConstraintError](err); ok {
+		// As at AWS the call succeeds and the issuance fails: the ARN is
+		// answered, GetCertificate tells the reason, no report lists it (T-93).
+		if err := s.Certificates.PutFailedIssuance(ctx, arn.CA, serial[:], violation.Reason); err != nil {
+			return nil, unexpected("recording a failed issuance", arn, err)
+		}
+		return &pca.IssueCertificateResponse{CertificateArn: certARN}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range issued.Warnings {
+		s.Log.WarnContext(ctx, w, "certificate", certARN)
+	}
+	rec, err := s.issueRecord(arn, i, tmpl, issued, caller)
+	if err != nil {
+		return nil, unexpected("encoding the log entry", arn, err)
+	}
+	if token != "" {
+		rec.Rows = append(rec.Rows, &store.Token{Key: token, Value: certARN, Now: now, Expires: now.Add(tokenWindow)})
+	}
+	// From here on the certificate exists: a crash before the commit loses a
+	// signature that nobody received; a crash after it leaves a certificate
+	// that the report lists and nobody received, which is correct.
+	if _, err := s.Entries.Append(ctx, arn.CA, rec); err != nil {
+		return nil, unexpected("committing a certificate", arn, err)
+	}
+	return &pca.IssueCertificateResponse{CertificateArn: certARN}, nil
+}
+
+// mayIssue is the row IssueCertificate of the status matrix (api.md 4): an
+// ACTIVE CA issues; a root that is pending or expired only signs itself.
+func (s *Service) mayIssue(rec *store.CertificateAuthority, tmpl *issuance.Template) error {
+	status := s.status(rec)
+	selfSign := tmpl != nil && tmpl.SelfSigned && rec.Type == pca.CertificateAuthorityType_ROOT
+	switch status {
+	case pca.CertificateAuthorityStatus_ACTIVE:
+		return nil
+	case pca.CertificateAuthorityStatus_PENDING_CERTIFICATE, pca.CertificateAuthorityStatus_EXPIRED:
+		if selfSign {
+			return nil
+		}
+	}
+	return pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for issuing certificates. %s is in the %s state.", rec.ARN, status)
+}
+
+// issueRecord is the entry of an issued certificate with the certificate as its row.
+func (s *Service) issueRecord(arn pca.ARN, i *issuer, tmpl *issuance.Template, issued *issuance.Issued, caller Caller) (certlog.Record, error) {
+	subject, err := issuance.AppendSubject(nil, issued.RawSubject)
+	if err != nil {
+		return certlog.Record{}, fmt.Errorf("writing the subject: %w", err)
+	}
+	e := certlog.Entry{
+		Type: certlog.TypeIssue,
+		// issuedAt is a clock reading of its own, not before the validity's base (audit-report.md 8.1).
+		Time:        s.now().UnixMilli(),
+		Serial:      trimZeros(issued.Serial[:]),
+		CertSHA256:  sha256.Sum256(issued.DER),
+		NotBefore:   issued.NotBefore.Unix(),
+		NotAfter:    issued.NotAfter.Unix(),
+		Account:     []byte(caller.Account),
+		Principal:   []byte(caller.Service),
+		TemplateARN: []byte(tmpl.ARN),
+		Subject:     subject,
+	}
+	b, err := e.Append(make([]byte, 0, 320))
+	if err != nil {
+		return certlog.Record{}, err
+	}
+	generation := i.generation
+	if tmpl.SelfSigned {
+		generation = 0
+	}
+	return certlog.Record{Entry: b, Rows: []certlog.Row{&store.Certificate{
+		CA: arn.CA, Serial: e.Serial, Generation: generation, NotAfter: issued.NotAfter, DER: issued.DER,
+	}}}, nil
+}
+
+// trimZeros gives the magnitude of a big-endian number without leading zeros.
+func trimZeros(b []byte) []byte {
+	for len(b) > 1 && b[0] == 0 {
+		b = b[1:]
+	}
+	return b
+}

@@ -1,0 +1,83 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"strings"
+
+	"chirograph.dev/internal/issuance"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+// issuer is one installed certificate made ready for issuing. It does not change.
+type issuer struct {
+	*issuance.Issuer
+	generation int64
+	cert       *x509.Certificate
+	chain      string // PEM of the certificates that an issued certificate chains to, this CA's first
+}
+
+// newIssuer prepares the installed certificate of a CA. inst is nil while there
+// is none; what it returns then signs only the CA's own root certificate.
+func (s *Service) newIssuer(ctx context.Context, rec *store.CertificateAuthority, inst *store.InstalledCertificate) (*issuer, error) {
+	signer, err := s.Keys.Signer(ctx, rec.KeyID)
+	if err != nil {
+		return nil, fmt.Errorf("finding the key: %w", err)
+	}
+	cfg := issuance.IssuerConfig{Type: rec.Type, UsageMode: rec.UsageMode, Signer: signer}
+	i := &issuer{}
+	if inst != nil {
+		ders := decodePEM(inst.Certificate)
+		if len(ders) != 1 {
+			return nil, fmt.Errorf("installed certificate %d holds %d certificates, want 1", inst.Generation, len(ders))
+		}
+		if i.cert, err = x509.ParseCertificate(ders[0]); err != nil {
+			return nil, fmt.Errorf("parsing installed certificate %d: %w", inst.Generation, err)
+		}
+		cfg.Certificate, cfg.Chain = ders[0], decodePEM(inst.Chain)
+		i.generation = inst.Generation
+		i.chain = chainOf(inst)
+	}
+	if i.Issuer, err = issuance.NewIssuer(cfg); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// chainOf is the CertificateChain of what an installed certificate signed: that
+// certificate, then its own chain, root last, blocks joined by one newline and
+// none at the end (api.md 5.11).
+func chainOf(inst *store.InstalledCertificate) string {
+	var b strings.Builder
+	for _, der := range append(decodePEM(inst.Certificate), decodePEM(inst.Chain)...) {
+		b.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// decodePEM gives the contents of all CERTIFICATE blocks of text that was checked at import.
+func decodePEM(text string) [][]byte {
+	var ders [][]byte
+	rest := []byte(text)
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return ders
+		}
+		if block.Type == "CERTIFICATE" {
+			ders = append(ders, block.Bytes)
+		}
+	}
+}
+
+// validity gives the members of CertificateAuthority that come from the
+// installed certificate; absent when i is nil. Serial is decimal (api.md 3).
+func (i *issuer) validity() (serial string, notBefore, notAfter *pca.EpochSeconds) {
+	if i == nil {
+		return "", nil, nil
+	}
+	return i.cert.SerialNumber.String(), pca.NewEpochSeconds(i.cert.NotBefore), pca.NewEpochSeconds(i.cert.NotAfter)
+}

@@ -1,0 +1,117 @@
+package ca
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"strings"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+// maxSerial is the most octets a serial number has (RFC 5280 4.1.2.2).
+const maxSerial = 20
+
+// crlReasons are the CRLReason codes of RFC 5280 5.3.1 (revocation.md 1.1).
+func crlReason(r pca.RevocationReason) uint8 {
+	switch r {
+	case pca.RevocationReason_KEY_COMPROMISE:
+		return 1
+	case pca.RevocationReason_CERTIFICATE_AUTHORITY_COMPROMISE:
+		return 2
+	case pca.RevocationReason_AFFILIATION_CHANGED:
+		return 3
+	case pca.RevocationReason_SUPERSEDED:
+		return 4
+	case pca.RevocationReason_CESSATION_OF_OPERATION:
+		return 5
+	case pca.RevocationReason_PRIVILEGE_WITHDRAWN:
+		return 9
+	case pca.RevocationReason_A_A_COMPROMISE:
+		return 10
+	}
+	return 0 // UNSPECIFIED
+}
+
+// RevokeCertificate revokes a certificate for good. The revocation is an entry
+// of the log; when the call returns, every later report has it.
+func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertificateRequest) (*struct{}, error) {
+	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, s.Partition)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.authority(ctx, arn)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	switch status := s.status(a.rec); status {
+	case pca.CertificateAuthorityStatus_ACTIVE, pca.CertificateAuthorityStatus_DISABLED:
+	default:
+		return nil, pca.Errorf(pca.InvalidStateException, "The certificate authority %s is in the %s state. Certificates can be revoked in the states ACTIVE and DISABLED.", a.rec.ARN, status)
+	}
+	serial, err := parseSerial(in.CertificateSerial)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.Certificates.Certificate(ctx, arn.CA, serial)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, s.noCertificate(ctx, arn.CA, padSerial(serial), in.CertificateSerial)
+	}
+	if err != nil {
+		return nil, unexpected("reading a certificate", arn, err)
+	}
+	now := s.now()
+	switch {
+	case c.Generation == 0:
+		return nil, pca.Errorf(pca.InvalidRequestException, "Self-signed certificate can not be revoked. To retire a root, disable and delete its certificate authority.")
+	case now.Unix() > c.NotAfter.Unix():
+		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate %s has expired. An expired certificate cannot be revoked.", in.CertificateSerial)
+	}
+	revocation := &store.Revocation{CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason)}
+	entry := certlog.Entry{Type: certlog.TypeRevoke, Time: revocation.Time, Serial: serial, IssueIndex: c.Index, Reason: revocation.Reason}
+	b, err := entry.Append(nil)
+	if err != nil {
+		return nil, unexpected("encoding a revocation", arn, err)
+	}
+	// Uniqueness is the store's: of two racing calls the commit refuses one.
+	_, err = s.Entries.Append(ctx, arn.CA, certlog.Record{Entry: b, Rows: []certlog.Row{revocation}})
+	if _, ok := errors.AsType[*store.ExistsError](err); ok {
+		return nil, pca.Errorf(pca.RequestAlreadyProcessedException, "The certificate %s is revoked already. The first revocation stands.", in.CertificateSerial)
+	}
+	if err != nil {
+		return nil, unexpected("committing a revocation", arn, err)
+	}
+	return nil, nil
+}
+
+// parseSerial reads a serial number as clients send it: hexadecimal, either
+// case, with or without colons and leading zeros, of odd length too. It
+// returns the magnitude without leading zeros.
+func parseSerial(text string) ([]byte, error) {
+	digits := strings.TrimLeft(strings.ReplaceAll(text, ":", ""), "0")
+	if len(digits)%2 == 1 {
+		digits = "0" + digits
+	}
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) > maxSerial || strings.Trim(text, ":") == "" {
+		return nil, pca.Errorf(pca.InvalidRequestException, "The serial number %s is not valid. Give it in hexadecimal, with or without colons, as the audit report or the certificate's ARN shows it.", text)
+	}
+	if len(b) == 0 {
+		b = []byte{0}
+	}
+	return b, nil
+}
+
+// padSerial gives a serial number in the 16 octets of an ARN.
+func padSerial(b []byte) []byte {
+	if len(b) >= 16 {
+		return b
+	}
+	padded := make([]byte, 16)
+	copy(padded[16-len(b):], b)
+	return padded
+}
