@@ -10,9 +10,49 @@ package certlog
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
+
+// ErrHeadMoved says that someone else appended to the log since its head was
+// read; nothing of the call was stored.
+var ErrHeadMoved = errors.New("log head moved")
+
+// RowError says which record of a CommitLog contradicts what is stored, and
+// how. Nothing of the call was stored.
+type RowError struct {
+	Batch, Record int // places in the batches that were given
+	Err           error
+}
+
+func (e *RowError) Error() string {
+	return fmt.Sprintf("record %d of batch %d: %v", e.Record, e.Batch, e.Err)
+}
+
+// Unwrap gives the contradiction.
+func (e *RowError) Unwrap() error { return e.Err }
+
+// RowErrors is the answer of a Store that finds all records that contradict
+// what is stored, or each other, in one go.
+type RowErrors []*RowError
+
+func (e RowErrors) Error() string {
+	if len(e) == 0 {
+		return "no record at fault"
+	}
+	return fmt.Sprintf("%d records at fault: %v", len(e), e[0])
+}
+
+// Unwrap gives each of them.
+func (e RowErrors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, r := range e {
+		errs[i] = r
+	}
+	return errs
+}
 
 // BlockSize is the number of consecutive entries that are sealed into one
 // immutable, compressed pack. Part of the format.
@@ -64,9 +104,9 @@ type Store interface {
 	// CommitLog adds all batches and all their rows in one transaction with
 	// one sync, or nothing. When it returns nil everything is durable. A head
 	// that is no longer a batch's From gives ErrHeadMoved; a row that
-	// contradicts what is stored gives a *RowError, and then nothing of the
-	// call is stored. After any other error the outcome is unknown until the
-	// head is read again.
+	// contradicts what is stored gives a *RowError or RowErrors, and then
+	// nothing of the call is stored. After any other error the outcome is
+	// unknown until the head is read again.
 	CommitLog(ctx context.Context, batches []Batch) error
 
 	// LogEntries calls yield for the entries [lo, hi) in order, from packs
@@ -78,9 +118,10 @@ type Store interface {
 	LogNodes(ctx context.Context, ca string, level int, lo, hi uint64) ([]tlog.Hash, error)
 }
 
-// Sealer is a Store that packs full blocks. Seal is idempotent: entries
-// [block*BlockSize, (block+1)*BlockSize) go from the tail into a pack in one
-// transaction, readers see one or the other.
+// Sealer is a Store that packs full blocks. SealLog is idempotent, also after
+// a crash in the middle of it: the entries [block*BlockSize,
+// (block+1)*BlockSize) go from the tail into a pack, and readers see one or the
+// other. It holds up CommitLog for a few milliseconds at a time.
 type Sealer interface {
 	SealLog(ctx context.Context, ca string, block uint64) error
 	// UnsealedBlocks lists full blocks that are still in the tail.

@@ -1,0 +1,199 @@
+package certlog
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// tileHeight is the distance of the levels of the tree that are kept; the
+// levels between are recomputed from 2^tileHeight hashes. Part of the format.
+const tileHeight = 8
+
+// ErrHead says that a head contradicts itself or what this process saw of
+// the log before: the store was rolled back, rewritten or damaged. Nothing is
+// appended to such a log.
+var ErrHead = errors.New("log head failed its check")
+
+// add appends one leaf to the tree that h heads (Root is not kept up to date,
+// see Head.seal) and the nodes that the leaf completes to nodes. The edge must
+// belong to h alone.
+func (h *Head) add(leaf tlog.Hash, nodes []Node) []Node {
+	level := 0
+	for n := h.Size; n&1 == 1; n >>= 1 {
+		last := len(h.Edge) - 1
+		leaf = tlog.NodeHash(h.Edge[last], leaf)
+		h.Edge = h.Edge[:last]
+		level++
+		if level%tileHeight == 0 {
+			nodes = append(nodes, Node{Level: level, N: h.Size >> level, Hash: leaf})
+		}
+	}
+	h.Edge = append(h.Edge, leaf)
+	h.Size++
+	return nodes
+}
+
+// seal sets Root from the edge.
+func (h *Head) seal() { h.Root = edgeRoot(h.Edge) }
+
+// edgeRoot is the RFC 9162 root over the complete subtrees of an edge.
+func edgeRoot(edge []tlog.Hash) tlog.Hash {
+	if len(edge) == 0 {
+		return sha256.Sum256(nil)
+	}
+	root := edge[len(edge)-1]
+	for i := len(edge) - 2; i >= 0; i-- {
+		root = tlog.NodeHash(edge[i], root)
+	}
+	return root
+}
+
+// clone is a copy of h with an edge of its own and room for growth.
+func (h *Head) clone() Head {
+	c := *h
+	c.Edge = append(make([]tlog.Hash, 0, len(h.Edge)+8), h.Edge...)
+	return c
+}
+
+// Extend is the head after appending entries to h, and the nodes that they
+// complete. h is not changed. It is for programs that fill a store without a
+// Log; Log.Append is the way for all else.
+func (h *Head) Extend(entries [][]byte) (Head, []Node, error) {
+	to := h.clone()
+	var nodes []Node
+	for _, e := range entries {
+		t, err := entryTime(e)
+		if err != nil {
+			return Head{}, nil, err
+		}
+		to.Time = t
+		nodes = to.add(tlog.RecordHash(e), nodes)
+	}
+	to.seal()
+	return to, nodes, nil
+}
+
+// Check reports whether the head is one that an earlier head of the same log
+// can have grown into: the edge has the subtrees that Size asks for and hashes
+// to Root, the size did not shrink, and subtrees that both heads share are
+// equal. The zero Head is earlier than every other. The error wraps ErrHead.
+func (h *Head) Check(earlier *Head) error {
+	if len(h.Edge) != bits.OnesCount64(h.Size) {
+		return fmt.Errorf("%w: %d entries need %d subtrees, there are %d", ErrHead, h.Size, bits.OnesCount64(h.Size), len(h.Edge))
+	}
+	if root := edgeRoot(h.Edge); h.Size != 0 && root != h.Root {
+		return fmt.Errorf("%w: the subtrees hash to %v, the root of %d entries is given as %v", ErrHead, root, h.Size, h.Root)
+	}
+	if h.Size < earlier.Size {
+		return fmt.Errorf("%w: it has %d entries and had %d before: the store was rolled back", ErrHead, h.Size, earlier.Size)
+	}
+	// The bits of the sizes above the highest one that differs are subtrees
+	// over the same entries.
+	shared := bits.OnesCount64(h.Size >> bits.Len64(h.Size^earlier.Size))
+	if !slices.Equal(h.Edge[:shared], earlier.Edge[:shared]) {
+		return fmt.Errorf("%w: of its %d entries the first %d are not those that were there before: the log was rewritten", ErrHead, h.Size, earlier.Size)
+	}
+	return nil
+}
+
+// HashReader gives tlog the hashes of one log of a Store for proofs and roots
+// at any size up to the one it was made with. It reads kept nodes, and
+// recomputes the hashes below from at most 256 entries. It is not safe for
+// concurrent use.
+type HashReader struct {
+	ctx   context.Context
+	store Store
+	ca    string
+	size  uint64
+	tiles map[tileKey][]tlog.Hash
+}
+
+type tileKey struct {
+	level int
+	n     uint64
+}
+
+// tileCache bounds the tiles that a HashReader keeps, 8 KiB each.
+const tileCache = 64
+
+// NewHashReader makes a HashReader for the first size entries of a log; ctx
+// bounds all its reads.
+func NewHashReader(ctx context.Context, s Store, ca string, size uint64) *HashReader {
+	return &HashReader{ctx: ctx, store: s, ca: ca, size: size, tiles: map[tileKey][]tlog.Hash{}}
+}
+
+// ReadHashes implements tlog.HashReader.
+func (r *HashReader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, index := range indexes {
+		level, n := tlog.SplitStoredHashIndex(index)
+		h, err := r.hash(level, uint64(n))
+		if err != nil {
+			return nil, err
+		}
+		out[i] = h
+	}
+	return out, nil
+}
+
+// hash is the root of the complete subtree n of a level.
+func (r *HashReader) hash(level int, n uint64) (tlog.Hash, error) {
+	if (n+1)<<level > r.size {
+		return tlog.Hash{}, fmt.Errorf("hash %d of level %d lies beyond %d entries", n, level, r.size)
+	}
+	up := level % tileHeight
+	lo := n << up // first hash of the level of the tile
+	tile, err := r.tile(level-up, lo>>tileHeight)
+	if err != nil {
+		return tlog.Hash{}, err
+	}
+	lo &= 1<<tileHeight - 1
+	row := slices.Clone(tile[lo : lo+1<<up])
+	for ; len(row) > 1; row = row[:len(row)/2] {
+		for i := range len(row) / 2 {
+			row[i] = tlog.NodeHash(row[2*i], row[2*i+1])
+		}
+	}
+	return row[0], nil
+}
+
+// tile gives the hashes [n*256, (n+1)*256) of a kept level or of the leaves,
+// as many as there are.
+func (r *HashReader) tile(level int, n uint64) ([]tlog.Hash, error) {
+	key := tileKey{level, n}
+	if t, ok := r.tiles[key]; ok {
+		return t, nil
+	}
+	lo := n << tileHeight
+	hi := min(lo+1<<tileHeight, r.size>>level)
+	var t []tlog.Hash
+	if level == 0 {
+		t = make([]tlog.Hash, 0, hi-lo)
+		err := r.store.LogEntries(r.ctx, r.ca, lo, hi, func(_ uint64, entry []byte) error {
+			t = append(t, tlog.RecordHash(entry))
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("hashing entries [%d, %d): %w", lo, hi, err)
+		}
+	} else {
+		var err error
+		if t, err = r.store.LogNodes(r.ctx, r.ca, level, lo, hi); err != nil {
+			return nil, fmt.Errorf("reading nodes [%d, %d) of level %d: %w", lo, hi, level, err)
+		}
+	}
+	if uint64(len(t)) != hi-lo {
+		return nil, fmt.Errorf("%w: level %d has %d of the hashes [%d, %d)", ErrHead, level, len(t), lo, hi)
+	}
+	if len(r.tiles) >= tileCache {
+		clear(r.tiles)
+	}
+	r.tiles[key] = t
+	return t, nil
+}
