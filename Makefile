@@ -1,0 +1,38 @@
+# make test is all it takes: it installs what the suites need, builds, and runs
+# every one of them. make help lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export GOFLAGS ?= -buildvcs=false
+TOOLS := $(CURDIR)/.tools
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+.PHONY: help build test race vet tools crash bench clean generate
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build ./chirograph
+	go build -o chirograph ./cmd/chirograph
+
+test: tools vet race ## install what is needed, build, and run every suite
+
+race: build
+	go test -race -timeout 12m ./...
+
+vet:
+	@test -z "$$(gofmt -l cmd internal bench *.go)" || { echo "not gofmt-clean:"; gofmt -l cmd internal bench *.go; exit 1; }
+	go vet ./...
+
+tools: ## install the programs that the tests talk to
+	./hack/tools.sh "$(TOOLS)" "$(VERSITYGW)"
+
+crash: build ## the long crash test: 200 rounds of kill -9 under load
+	CHIROGRAPH_CRASH_ROUNDS=200 go test -count=1 -timeout 60m -run TestCrash -v ./crash
+
+bench: ## the benchmarks, with ratios to their floors
+	go run ./bench/issue
+	go run ./bench/report
+
+clean:
+	rm -rf chirograph $(TOOLS)

@@ -1,0 +1,228 @@
+// Package bench is what the benchmark programs share: starting the real
+// server, reading its CPU time and memory, signing requests, and describing
+// the machine.
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Server is the real server in its own process.
+type Server struct {
+	Dir    string // data folder
+	API    string // URL
+	Config aws.Config
+	PCA    *acmpca.Client
+	S3     *s3.Client
+
+	cmd *exec.Cmd
+	log bytes.Buffer
+}
+
+// Build builds the server's binary into dir.
+func Build(dir string) (string, error) {
+	binary := filepath.Join(dir, "chirograph")
+	cmd := exec.Command("go", "build", "-o", binary, "chirograph.dev/cmd/chirograph")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the server: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// Start runs the binary on free loopback ports over the data folder.
+func Start(ctx context.Context, binary, dataDir string, flags ...string) (*Server, error) {
+	api, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	buckets, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Dir: dataDir, API: "http://" + api}
+	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", dataDir, "--listen", api, "--s3-listen", buckets, "--log-level", "error"}, flags...)...)
+	s.cmd.Stderr = &s.log
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the server: %w", err)
+	}
+	if err := s.wait(ctx); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	s.Config, err = awsconfig.LoadDefaultConfig(ctx,
+		awsconfig.WithSharedConfigFiles([]string{filepath.Join(dataDir, "aws", "config")}),
+		awsconfig.WithSharedCredentialsFiles([]string{filepath.Join(dataDir, "aws", "credentials")}),
+		awsconfig.WithSharedConfigProfile("default"))
+	if err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("reading the client files: %w", err)
+	}
+	s.PCA = acmpca.NewFromConfig(s.Config)
+	s.S3 = s3.NewFromConfig(s.Config, func(o *s3.Options) { o.UsePathStyle = true })
+	return s, nil
+}
+
+func (s *Server) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		resp, err := http.Get(s.API + "/healthz")
+		if err == nil {
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not come up:\n%s", s.log.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the server gracefully.
+func (s *Server) Stop() error {
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	return s.cmd.Wait()
+}
+
+// CPU is the user and system time that the process has used.
+func (s *Server) CPU() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	user, err := strconv.ParseInt(f[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(f[12], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	const ticks = 100 // USER_HZ of every Linux that Go runs on
+	return time.Duration(user+system) * time.Second / ticks, nil
+}
+
+// Memory is the process's resident set in bytes, now and at its peak.
+func (s *Server) Memory() (now, peak int64, err error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	for l := bufio.NewScanner(f); l.Scan(); {
+		name, value, _ := strings.Cut(l.Text(), ":")
+		if name != "VmRSS" && name != "VmHWM" {
+			continue
+		}
+		kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if name == "VmRSS" {
+			now = kb << 10
+		} else {
+			peak = kb << 10
+		}
+	}
+	return now, peak, nil
+}
+
+// MakeCA makes an active P-256 root and returns its ARN.
+func (s *Server) MakeCA(ctx context.Context) (string, error) {
+	ca, err := s.PCA.CreateCertificateAuthority(ctx, &acmpca.CreateCertificateAuthorityInput{
+		CertificateAuthorityType: types.CertificateAuthorityTypeRoot,
+		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
+			KeyAlgorithm: types.KeyAlgorithmEcPrime256v1, SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+			Subject: &types.ASN1Subject{CommonName: aws.String("Bench Root"), Organization: aws.String("Example"), Country: aws.String("US")},
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	arn := ca.CertificateAuthorityArn
+	csr, err := acmpca.NewCertificateAuthorityCSRCreatedWaiter(s.PCA).WaitForOutput(ctx, &acmpca.GetCertificateAuthorityCsrInput{CertificateAuthorityArn: arn}, time.Minute)
+	if err != nil {
+		return "", err
+	}
+	root, err := s.PCA.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
+		CertificateAuthorityArn: arn, Csr: []byte(*csr.Csr), SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+		TemplateArn: aws.String("arn:aws:acm-pca:::template/RootCACertificate/V1"),
+		Validity:    &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(10)},
+	})
+	if err != nil {
+		return "", err
+	}
+	cert, err := s.PCA.GetCertificate(ctx, &acmpca.GetCertificateInput{CertificateAuthorityArn: arn, CertificateArn: root.CertificateArn})
+	if err != nil {
+		return "", err
+	}
+	_, err = s.PCA.ImportCertificateAuthorityCertificate(ctx, &acmpca.ImportCertificateAuthorityCertificateInput{CertificateAuthorityArn: arn, Certificate: []byte(*cert.Certificate)})
+	return *arn, err
+}
+
+// MakeBucket makes a bucket whose policy lets CAs write reports.
+func (s *Server) MakeBucket(ctx context.Context, name string) error {
+	if _, err := s.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
+		return err
+	}
+	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
+		"Effect": "Allow", "Principal": map[string]string{"Service": "acm-pca.amazonaws.com"},
+		"Action":   []string{"s3:PutObject", "s3:PutObjectAcl", "s3:GetBucketAcl", "s3:GetBucketLocation"},
+		"Resource": []string{"arn:aws:s3:::" + name + "/*", "arn:aws:s3:::" + name},
+	}}})
+	if err != nil {
+		return err
+	}
+	_, err = s.S3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &name, Policy: aws.String(string(policy))})
+	return err
+}
+
+// Machine describes the machine in one line.
+func Machine() string {
+	model := "unknown processor"
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%s, %d CPUs, %s %s/%s, %s", model, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, time.Now().UTC().Format(time.DateOnly))
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

@@ -1,0 +1,423 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"chirograph.dev/internal/auditreport"
+	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/bucket/local"
+	"chirograph.dev/internal/ca"
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/keystore"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/server"
+	"chirograph.dev/internal/store"
+	"chirograph.dev/internal/store/sqlite"
+)
+
+// house is all rooms wired together.
+type house struct {
+	cfg           serveConfig
+	log           *slog.Logger
+	dataDir       string
+	masterKeyFile string
+	masterKeyMade bool
+
+	db      *sqlite.DB
+	keys    *keystore.Store
+	entries *certlog.Log
+	cas     *ca.Service
+	reports *auditreport.Service
+	buckets *local.Service
+	people  *people
+
+	api, s3 http.Handler
+	ready   atomic.Bool
+}
+
+// openHouse opens the data folder and wires the rooms. What it opened before an
+// error is closed again.
+func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house, err error) {
+	h := &house{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if h.dataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("resolving the data folder: %w", err)
+	}
+	if err := os.MkdirAll(h.dataDir, 0o700); err != nil {
+		return nil, &exitError{code: exitFailure, hint: "choose a folder you can write to with --data-dir", err: fmt.Errorf("making the data folder: %w", err)}
+	}
+	// The database holds the folder's lock, so it comes first.
+	if h.db, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(h.dataDir, "chirograph.db"), Log: log}); err != nil {
+		return nil, explainOpen(h.dataDir, err)
+	}
+	masterKey, err := h.openMasterKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if h.keys, err = keystore.Open(keystore.Config{Dir: filepath.Join(h.dataDir, "keys"), MasterKey: masterKey}); err != nil {
+		return nil, fmt.Errorf("opening the keys: %w", err)
+	}
+	serverName, err := h.serverName(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.people = &people{db: h.db, keys: h.keys, partition: cfg.Partition, cache: map[string]person{}}
+	if err := h.people.ensureAdministrator(ctx, cfg.Account); err != nil {
+		return nil, err
+	}
+
+	h.entries = certlog.New(certlog.Config{Store: h.db, Log: log})
+	pageKey, err := hkdf.Key(sha256.New, masterKey[:], nil, "chirograph page tokens", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the page key: %w", err)
+	}
+	h.cas, err = ca.New(ctx, ca.Config{
+		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName,
+		Records: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
+		Caller:    caller,
+		Authorize: h.authorizeCaller,
+		PageKey:   [32]byte(pageKey),
+		Log:       log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the certificate authorities: %w", err)
+	}
+	h.buckets, err = local.Open(local.Config{Dir: filepath.Join(h.dataDir, "buckets"), Credentials: h.people, Region: cfg.Region, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("opening the buckets: %w", err)
+	}
+	h.reports, err = auditreport.New(auditreport.Config{
+		Log: h.entries, Entries: h.db, Reports: h.db, Parts: h.db,
+		Authorities:   authorities{h.cas, cfg},
+		Destination:   h.destination,
+		Partition:     cfg.Partition,
+		MinInterval:   cfg.AuditMinInterval,
+		RefuseExpired: !cfg.AuditAllowInactive,
+		Logger:        log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the audit reports: %w", err)
+	}
+	h.wire()
+	return h, nil
+}
+
+// Close closes the rooms in the reverse order of their opening.
+func (h *house) Close() error {
+	var errs []error
+	if h.cas != nil {
+		h.cas.Close()
+	}
+	if h.buckets != nil {
+		errs = append(errs, h.buckets.Close())
+	}
+	if h.db != nil {
+		errs = append(errs, h.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// run does the background work until ctx ends.
+func (h *house) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.entries.Run(ctx) })
+	g.Go(func() error { return h.reports.Run(ctx) })
+	return g.Wait()
+}
+
+// explainOpen gives the errors of opening a data folder their exit codes and advice.
+func explainOpen(dir string, err error) error {
+	code, hint := exitFailure, ""
+	switch {
+	case errors.Is(err, sqlite.ErrInUse):
+		code, hint = exitInUse, "stop the other server, or give this one its own --data-dir"
+	case errors.Is(err, sqlite.ErrNewerFormat):
+		hint = "the folder was written by a newer version; run that version or a later one"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "run as the user who owns the folder, or choose another with --data-dir"
+	}
+	return &exitError{code: code, hint: hint, err: fmt.Errorf("opening the data folder %s: %w", dir, err)}
+}
+
+// openMasterKey reads the master key, or makes it when the folder is new. A
+// folder that was used before must find its key: a fresh one would open nothing.
+func (h *house) openMasterKey(ctx context.Context) (keystore.MasterKey, error) {
+	h.masterKeyFile = h.cfg.MasterKeyFile
+	if h.masterKeyFile == "" {
+		h.masterKeyFile = filepath.Join(h.dataDir, "master.key")
+	}
+	key, err := keystore.LoadMasterKey(h.masterKeyFile)
+	if err == nil {
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, &exitError{code: exitFailure, hint: "the file must be readable by the server's user alone (chmod 600)", err: err}
+	}
+	if _, err := h.db.Setting(ctx, settingServerName); err == nil {
+		return key, &exitError{code: exitFailure, hint: "restore the file from its backup, or name it with --master-key-file", err: fmt.Errorf("the data folder was used before and its master key %s is missing", h.masterKeyFile)}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return key, fmt.Errorf("reading a setting: %w", err)
+	}
+	if key, err = keystore.CreateMasterKey(h.masterKeyFile); err != nil {
+		return key, fmt.Errorf("making the master key: %w", err)
+	}
+	h.masterKeyMade = true
+	return key, nil
+}
+
+// settingServerName is the setting that a first start writes; its presence says the folder is in use.
+const settingServerName = "server-name"
+
+// serverName is fixed by the first start: it is part of every log's name.
+func (h *house) serverName(ctx context.Context) (string, error) {
+	name, err := h.db.Setting(ctx, settingServerName)
+	if err == nil {
+		if h.cfg.ServerName != "" && h.cfg.ServerName != name {
+			return "", usageError("leave --server-name out", "the data folder belongs to the server %q; logs keep the name they began with", name)
+		}
+		return name, nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return "", fmt.Errorf("reading a setting: %w", err)
+	}
+	if name = h.cfg.ServerName; name == "" {
+		name = hostName()
+	}
+	return name, h.db.PutSetting(ctx, settingServerName, name)
+}
+
+// caller tells the CA room who sent a request.
+func caller(ctx context.Context) ca.Caller {
+	p := awsjson.Caller(ctx)
+	if p == nil {
+		return ca.Caller{}
+	}
+	return ca.Caller{Account: p.Account, ARN: p.ARN, Service: p.Service}
+}
+
+// authorities shows the CA room to the report room.
+type authorities struct {
+	cas *ca.Service
+	cfg serveConfig
+}
+
+func (a authorities) Authority(ctx context.Context, arn pca.ARN) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error) {
+	return a.cas.Record(ctx, arn)
+}
+
+// destination is the client for the buckets that a CA's reports go to.
+func (h *house) destination(_ context.Context, account, caARN string) (*bucket.Client, error) {
+	cfg := bucket.Config{
+		Region:        h.cfg.DestinationRegion,
+		Authorization: bucket.Authorization(h.cfg.DestinationAuthorization),
+		Preflight:     bucket.Preflight(h.cfg.AuditPreflight),
+		UniformParts:  h.cfg.DestinationUniformParts,
+	}
+	if cfg.Region == "" {
+		cfg.Region = h.cfg.Region
+	}
+	switch h.cfg.Destination {
+	case "embedded":
+		cfg.Authorization = bucket.AuthorizePolicy
+		cfg.Transport = h.buckets.Transport(&iam.Principal{
+			Account: account, Service: servicePrincipal, ARN: servicePrincipal,
+			Context: map[string][]string{"aws:SourceAccount": {account}, "aws:SourceArn": {caARN}},
+		})
+		cfg.Owner = h.buckets.Transport(h.people.operator(account))
+	case "aws":
+	default:
+		cfg.Endpoint = h.cfg.Destination
+	}
+	if h.cfg.DestinationAccessKeyID != "" {
+		cfg.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(h.cfg.DestinationAccessKeyID, h.cfg.DestinationSecretKey, ""))
+	}
+	return bucket.New(cfg)
+}
+
+// servicePrincipal is who writes reports.
+const servicePrincipal = "acm-pca.amazonaws.com"
+
+// writeClientFiles writes the files that point AWS clients at this server and
+// returns the path of the credentials. The files follow the addresses at every start.
+func (h *house) writeClientFiles(where endpoints) (string, error) {
+	config, credentials, err := clientFiles(h.dataDir)
+	if err != nil {
+		return "", err
+	}
+	id, secret, err := h.people.administrator(context.Background())
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(config), 0o700); err != nil {
+		return "", fmt.Errorf("making the folder of the client files: %w", err)
+	}
+	s3 := where.S3
+	destination := ""
+	switch h.cfg.Destination {
+	case "embedded":
+		destination = "\ns3 =\n  endpoint_url = " + s3
+	case "aws": // aws s3 goes where it always goes
+	default:
+		destination = "\ns3 =\n  endpoint_url = " + h.cfg.Destination
+	}
+	text := "[default]\nregion = " + h.cfg.Region + "\nservices = chirograph\ns3 =\n  addressing_style = path\n  signature_version = s3v4\n\n" +
+		"[services chirograph]\nacm_pca =\n  endpoint_url = " + where.API + "\nsts =\n  endpoint_url = " + where.API + destination + "\n"
+	if err := writeFile(config, text); err != nil {
+		return "", err
+	}
+	return credentials, writeFile(credentials, "[default]\naws_access_key_id = "+id+"\naws_secret_access_key = "+secret+"\n")
+}
+
+// writeFile replaces a file in one step; a crash leaves the old one or the new one.
+func writeFile(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text) // CreateTemp makes it 0600
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// people knows the access keys. It is safe for concurrent use.
+type people struct {
+	db        *sqlite.DB
+	keys      *keystore.Store
+	partition string
+
+	mu    sync.RWMutex
+	cache map[string]person // by access key id
+}
+
+type person struct {
+	secret    string
+	principal *iam.Principal
+}
+
+// administratorPolicy allows everything.
+const administratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
+
+// ensureAdministrator makes the administrator's access key on first start.
+func (p *people) ensureAdministrator(ctx context.Context, account string) error {
+	keys, err := p.db.AccessKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("listing access keys: %w", err)
+	}
+	if len(keys) > 0 {
+		return nil
+	}
+	var random [10 + 30]byte
+	rand.Read(random[:])
+	id := "AKIA" + base32.StdEncoding.EncodeToString(random[:10])
+	secret := base64.StdEncoding.EncodeToString(random[10:])
+	sealed, err := p.keys.SealSecret([]byte(secret), accessKeyContext(id))
+	if err != nil {
+		return fmt.Errorf("sealing the administrator's secret: %w", err)
+	}
+	err = p.db.PutAccessKey(ctx, &store.AccessKey{
+		ID: id, SealedSecret: sealed, Account: account,
+		PrincipalARN: "arn:" + p.partition + ":iam::" + account + ":user/admin",
+		PrincipalID:  "AIDA" + id[4:],
+		Policy:       administratorPolicy,
+		CreatedAt:    time.Now().UTC().Truncate(time.Millisecond),
+	})
+	if err != nil {
+		return fmt.Errorf("storing the administrator's access key: %w", err)
+	}
+	return nil
+}
+
+func accessKeyContext(id string) string { return "access key " + id }
+
+// administrator gives the first access key with its secret.
+func (p *people) administrator(ctx context.Context) (id, secret string, err error) {
+	keys, err := p.db.AccessKeys(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("listing access keys: %w", err)
+	}
+	if len(keys) == 0 {
+		return "", "", errors.New("there is no access key")
+	}
+	secret, _, ok, err := p.Credential(ctx, keys[0].ID)
+	if err != nil || !ok {
+		return "", "", fmt.Errorf("reading the administrator's access key: %w", err)
+	}
+	return keys[0].ID, secret, nil
+}
+
+// Credential finds an access key; local.Credentials and the front use it.
+func (p *people) Credential(ctx context.Context, id string) (string, *iam.Principal, bool, error) {
+	p.mu.RLock()
+	who, ok := p.cache[id]
+	p.mu.RUnlock()
+	if ok {
+		return who.secret, who.principal, true, nil
+	}
+	k, err := p.db.AccessKey(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil, false, nil
+	}
+	if err != nil {
+		return "", nil, false, fmt.Errorf("reading access key %s: %w", id, err)
+	}
+	secret, err := p.keys.OpenSecret(k.SealedSecret, accessKeyContext(id))
+	if err != nil {
+		return "", nil, false, fmt.Errorf("opening the secret of access key %s: %w", id, err)
+	}
+	policy, err := iam.ParsePolicy([]byte(k.Policy))
+	if err != nil {
+		return "", nil, false, fmt.Errorf("reading the policy of access key %s: %w", id, err)
+	}
+	who = person{string(secret), &iam.Principal{
+		Account: k.Account, ARN: k.PrincipalARN, ID: k.PrincipalID, Service: k.Service, Policies: []*iam.Policy{policy},
+	}}
+	p.mu.Lock()
+	p.cache[id] = who
+	p.mu.Unlock()
+	return who.secret, who.principal, true, nil
+}
+
+// operator is the server itself acting for an account's owner: it reads bucket
+// policies and looks at finished reports, which the service principal may not.
+func (p *people) operator(account string) *iam.Principal {
+	policy, err := iam.ParsePolicy([]byte(administratorPolicy))
+	if err != nil {
+		panic(err) // a constant
+	}
+	return &iam.Principal{Account: account, ARN: "arn:" + p.partition + ":iam::" + account + ":root", ID: account, Policies: []*iam.Policy{policy}}
+}
+
+var _ = prometheus.NewRegistry
+var _ = server.New

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"chirograph.dev/internal/bucket"
+)
+
+// serveConfig is every setting of a server; each field is a flag of serve.
+type serveConfig struct {
+	DataDir  string // everything the server keeps
+	Listen   string // address of the API
+	S3Listen string // address of the embedded bucket service
+
+	Account   string // 12 digits; of the administrator, on first start
+	Region    string
+	Partition string // of ARNs
+
+	// ServerName starts the name of every CA's log; it is fixed by the first start.
+	ServerName    string
+	MasterKeyFile string // empty: DataDir/master.key, made on first start
+	PublicURL     string // of the API, for the client files; empty: from Listen
+	S3PublicURL   string
+
+	TLSCert, TLSKey string
+	InsecureHTTP    bool // plain HTTP on addresses that other machines reach
+
+	LogLevel, LogFormat string
+
+	AuditMinInterval   time.Duration
+	AuditAllowInactive bool
+	AuditPreflight     string
+
+	// Destination says where reports go: "embedded", "aws", or the URL of an
+	// S3-compatible service.
+	Destination              string
+	DestinationRegion        string
+	DestinationAuthorization string // policy or credentials
+	DestinationUniformParts  bool
+	DestinationAccessKeyID   string // empty: the AWS SDK's usual sources
+	DestinationSecretKey     string
+}
+
+func defaultServeConfig() serveConfig {
+	return serveConfig{
+		DataDir:                  defaultDataDir(),
+		Listen:                   "127.0.0.1:8440",
+		S3Listen:                 "127.0.0.1:8441",
+		Account:                  "123456789012",
+		Region:                   "us-east-1",
+		Partition:                "aws",
+		LogLevel:                 "info",
+		LogFormat:                "text",
+		AuditMinInterval:         30 * time.Minute,
+		AuditAllowInactive:       true,
+		AuditPreflight:           string(bucket.PreflightWrite),
+		Destination:              "embedded",
+		DestinationAuthorization: string(bucket.AuthorizePolicy),
+	}
+}
+
+func newServe() *cobra.Command {
+	cfg := defaultServeConfig()
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server: the API, and a bucket service for the reports",
+		Long: `serve runs everything in one process: AWS Private CA's API with STS on --listen,
+and an S3-compatible bucket service on --s3-listen. On first start it makes the
+data folder, an administrator's access key and the files that point the aws CLI
+and the AWS SDKs at it (see chirograph env).
+
+SIGINT or SIGTERM stops it gracefully; a report that is being written goes on
+at the next start.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settings(cmd); err != nil {
+				return err
+			}
+			log, err := newLogger(cmd.ErrOrStderr(), cfg.LogLevel, cfg.LogFormat)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, log, func(e endpoints) {
+				out := cmd.ErrOrStderr()
+				fmt.Fprintf(out, "chirograph %s\n  API          %s  (acm-pca, sts; health at %s/healthz, metrics at %s/metrics)\n", version(), e.API, e.API, e.API)
+				if e.S3 != "" {
+					fmt.Fprintf(out, "  buckets      %s  (S3)\n", e.S3)
+				}
+				fmt.Fprintf(out, "  reports go   %s\n  data         %s\n  credentials  %s\n", e.Destination, e.DataDir, e.Credentials)
+				if e.MasterKeyMade {
+					fmt.Fprintf(out, "  master key   %s was made now. Whoever reads it and the data folder has every CA key: keep it elsewhere (--master-key-file) and back it up.\n", e.MasterKey)
+				}
+				fmt.Fprintf(out, "Use it:  eval \"$(chirograph env --data-dir %s)\"\n", shellQuote(e.DataDir))
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "folder for everything the server keeps; one process at a time")
+	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "address of the API")
+	f.StringVar(&cfg.S3Listen, "s3-listen", cfg.S3Listen, "address of the embedded bucket service")
+	f.StringVar(&cfg.Account, "account", cfg.Account, "account id (12 digits) of the administrator, on first start")
+	f.StringVar(&cfg.Region, "region", cfg.Region, "region that requests must be signed for and that ARNs carry")
+	f.StringVar(&cfg.Partition, "partition", cfg.Partition, "partition of ARNs")
+	f.StringVar(&cfg.ServerName, "server-name", cfg.ServerName, "name that starts every CA's log, such as pca.example.com; fixed by the first start (default: the host's name)")
+	f.StringVar(&cfg.MasterKeyFile, "master-key-file", cfg.MasterKeyFile, "file of the key that seals all private keys (default: master.key in the data folder, made on first start)")
+	f.StringVar(&cfg.PublicURL, "public-url", cfg.PublicURL, "URL at which clients reach the API, for the client files (default: from --listen)")
+	f.StringVar(&cfg.S3PublicURL, "s3-public-url", cfg.S3PublicURL, "URL at which clients reach the buckets (default: from --s3-listen)")
+	f.StringVar(&cfg.TLSCert, "tls-cert", cfg.TLSCert, "PEM certificate chain to serve HTTPS with, on both addresses")
+	f.StringVar(&cfg.TLSKey, "tls-key", cfg.TLSKey, "PEM private key of --tls-cert")
+	f.BoolVar(&cfg.InsecureHTTP, "insecure-http", cfg.InsecureHTTP, "serve plain HTTP also on addresses that other machines reach")
+	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
+	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
+	f.DurationVar(&cfg.AuditMinInterval, "audit-min-interval", cfg.AuditMinInterval, "least time between two reports of a CA; 0 switches the rule off")
+	f.BoolVar(&cfg.AuditAllowInactive, "audit-allow-inactive", cfg.AuditAllowInactive, "let expired CAs have reports")
+	f.StringVar(&cfg.AuditPreflight, "audit-preflight", cfg.AuditPreflight, "how a bucket is tried before a report is accepted: off, head or write")
+	f.StringVar(&cfg.Destination, "destination", cfg.Destination, "where reports go: embedded, aws, or the URL of an S3-compatible service")
+	f.StringVar(&cfg.DestinationRegion, "destination-region", cfg.DestinationRegion, "region of --destination (default: --region)")
+	f.StringVar(&cfg.DestinationAuthorization, "destination-authorization", cfg.DestinationAuthorization, "who decides whether a CA may write to a bucket of --destination: policy (the bucket's policy) or credentials (the store, for stores that cannot hold the policy)")
+	f.BoolVar(&cfg.DestinationUniformParts, "destination-uniform-parts", cfg.DestinationUniformParts, "upload parts of equal length, for stores that want it")
+	f.StringVar(&cfg.DestinationAccessKeyID, "destination-access-key-id", cfg.DestinationAccessKeyID, "access key for --destination (default: the AWS SDK's usual sources)")
+	f.StringVar(&cfg.DestinationSecretKey, "destination-secret-access-key", cfg.DestinationSecretKey, "secret of --destination-access-key-id; better given by CHIROGRAPH_DESTINATION_SECRET_ACCESS_KEY or the configuration file than on a command line")
+	return cmd
+}
+
+var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+var regionName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// check refuses settings that contradict each other before anything is opened.
+func (c *serveConfig) check() error {
+	switch {
+	case !accountID.MatchString(c.Account):
+		return usageError("", "--account %q is not an account id of 12 digits", c.Account)
+	case !regionName.MatchString(c.Region):
+		return usageError("", "--region %q is not a region name such as us-east-1", c.Region)
+	case !regionName.MatchString(c.Partition):
+		return usageError("", "--partition %q is not a partition name such as aws", c.Partition)
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return usageError("", "--tls-cert and --tls-key belong together")
+	case c.AuditMinInterval < 0:
+		return usageError("", "--audit-min-interval must not be negative")
+	case c.AuditPreflight != string(bucket.PreflightOff) && c.AuditPreflight != string(bucket.PreflightHead) && c.AuditPreflight != string(bucket.PreflightWrite):
+		return usageError("", "--audit-preflight is off, head or write, not %q", c.AuditPreflight)
+	case c.DestinationAuthorization != string(bucket.AuthorizePolicy) && c.DestinationAuthorization != string(bucket.AuthorizeCredentials):
+		return usageError("", "--destination-authorization is policy or credentials, not %q", c.DestinationAuthorization)
+	case (c.DestinationAccessKeyID == "") != (c.DestinationSecretKey == ""):
+		return usageError("", "--destination-access-key-id and --destination-secret-access-key belong together")
+	}
+	if c.Destination != "embedded" && c.Destination != "aws" {
+		u, err := url.Parse(c.Destination)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return usageError("use embedded, aws, or a URL such as https://s3.example.com", "--destination %q is not a destination", c.Destination)
+		}
+	}
+	for _, l := range []struct{ flag, address string }{{"--listen", c.Listen}, {"--s3-listen", c.S3Listen}} {
+		host, _, err := net.SplitHostPort(l.address)
+		if err != nil {
+			return usageError("", "%s %q is not an address such as 127.0.0.1:8440", l.flag, l.address)
+		}
+		if c.TLSCert == "" && !c.InsecureHTTP && !loopback(host) {
+			return usageError("give --tls-cert and --tls-key, or listen on 127.0.0.1; --insecure-http forces plain HTTP",
+				"%s %s is reachable from other machines, and without TLS requests and answers can be read and changed on the way", l.flag, l.address)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// endpoints tells a person where a started server is.
+type endpoints struct {
+	API, S3       string
+	Destination   string
+	DataDir       string
+	Credentials   string // file
+	MasterKey     string // file
+	MasterKeyMade bool
+}
+
+// serve runs a server until ctx ends; started is called once it serves.
+func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(endpoints)) (err error) {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	// Addresses are taken first: a second server on the same address fails
+	// before it touches the data.
+	api, err := listen(ctx, cfg, "--listen", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	s3, err := listen(ctx, cfg, "--s3-listen", cfg.S3Listen)
+	if err != nil {
+		return err
+	}
+	defer s3.Close()
+
+	h, err := openHouse(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+
+	where := endpoints{
+		API: publicURL(cfg.PublicURL, cfg, api), S3: publicURL(cfg.S3PublicURL, cfg, s3),
+		DataDir: h.dataDir, MasterKey: h.masterKeyFile, MasterKeyMade: h.masterKeyMade,
+		Destination: "to the buckets of this server",
+	}
+	switch cfg.Destination {
+	case "embedded":
+	case "aws":
+		where.Destination = "to Amazon S3"
+	default:
+		where.Destination = "to " + cfg.Destination
+	}
+	if where.Credentials, err = h.writeClientFiles(where); err != nil {
+		return err
+	}
+
+	g, gctx := errgroup.WithContext(ctx)
+	servers := []*http.Server{newHTTPServer(h.api, log), newHTTPServer(h.s3, log)}
+	for i, l := range []net.Listener{api, s3} {
+		g.Go(func() error {
+			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving %s: %w", l.Addr(), err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return h.run(gctx) })
+	g.Go(func() error {
+		<-gctx.Done()
+		h.ready.Store(false)
+		// Requests under way are answered; those that take longer are cut off,
+		// which loses nothing that was acknowledged.
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		var errs []error
+		for _, s := range servers {
+			if err := s.Shutdown(stop); err != nil {
+				errs = append(errs, fmt.Errorf("stopping: %w", err), s.Close())
+			}
+		}
+		return errors.Join(errs...)
+	})
+	h.ready.Store(true)
+	started(where)
+	return g.Wait()
+}
+
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 20 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func listen(ctx context.Context, cfg serveConfig, flag, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, &exitError{code: exitFailure, hint: "another program may use the address; choose another with " + flag, err: fmt.Errorf("%s: %w", flag, err)}
+	}
+	if cfg.TLSCert == "" {
+		return l, nil
+	}
+	cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		l.Close()
+		return nil, usageError("both files must be PEM and belong to each other", "--tls-cert, --tls-key: %w", err)
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// publicURL is the URL for clients on this machine unless one is configured.
+func publicURL(configured string, cfg serveConfig, l net.Listener) string {
+	if configured != "" {
+		return strings.TrimSuffix(configured, "/")
+	}
+	scheme := "http"
+	if cfg.TLSCert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return scheme + "://" + l.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+func newLogger(w interface{ Write([]byte) (int, error) }, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usageError("use debug, info, warn or error", "--log-level: %w", err)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, usageError("use text or json", "unknown --log-format %q", format)
+}
+
+// hostName is the default of --server-name.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return strings.ToLower(name)
+}

@@ -1,0 +1,416 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca"
+	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+const (
+	quickRounds = 20
+	bucketName  = "crash-reports"
+)
+
+// world is what the clients know: everything that the server ever acknowledged.
+type world struct {
+	mu      sync.Mutex
+	issued  map[string]bool   // certificate ARN
+	revoked map[string]string // certificate ARN -> reason
+	reports map[string]string // S3 key -> report id, of accepted reports
+	order   []string          // issued, to choose what to revoke
+}
+
+func (w *world) acknowledgeIssue(arn string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.issued[arn] = true
+	w.order = append(w.order, arn)
+}
+
+// pick chooses a certificate that nobody tried to revoke yet.
+func (w *world) pick() (arn string, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.order) == 0 {
+		return "", false
+	}
+	i := mathrand.IntN(len(w.order))
+	arn = w.order[i]
+	w.order[i] = w.order[len(w.order)-1]
+	w.order = w.order[:len(w.order)-1]
+	return arn, true
+}
+
+// TestCrash starts the real server, loads it with concurrent issuing, revoking
+// and reporting, kills it with SIGKILL, and starts it again; round after round
+// on one data folder. After each restart a report must list every certificate
+// and every revocation that was acknowledged, with unique serials; every report
+// object in the bucket must be whole; and every accepted report must end.
+func TestCrash(t *testing.T) {
+	rounds := quickRounds
+	if s := os.Getenv("CHIROGRAPH_CRASH_ROUNDS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds = n
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "chirograph")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/chirograph").CombinedOutput(); err != nil {
+		t.Fatalf("building the server: %v\n%s", err, out)
+	}
+	s := &server{binary: binary, dir: filepath.Join(dir, "data")}
+	w := &world{issued: map[string]bool{}, revoked: map[string]string{}, reports: map[string]string{}}
+
+	s.start(t)
+	caARN := makeCA(t, s, w)
+	csrs := makeCSRs(t, 16)
+	for round := range rounds {
+		ctx, cancel := context.WithCancel(t.Context())
+		var load sync.WaitGroup
+		for range 6 {
+			load.Go(func() { issueUntil(ctx, s, w, caARN, csrs) })
+		}
+		for range 2 {
+			load.Go(func() { revokeUntil(ctx, s, w, caARN) })
+		}
+		load.Go(func() { reportUntil(ctx, s, w, caARN) })
+		time.Sleep(time.Duration(20+mathrand.IntN(400)) * time.Millisecond)
+		s.kill(t)
+		cancel()
+		load.Wait()
+
+		s.start(t)
+		check(t, s, w, caARN)
+		if t.Failed() {
+			t.Fatalf("round %d of %d", round+1, rounds)
+		}
+	}
+	s.kill(t)
+	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost", rounds, len(w.issued), len(w.revoked), len(w.reports))
+}
+
+// server is one data folder and the process that serves it.
+type server struct {
+	binary, dir string
+	cmd         *exec.Cmd
+	log         *bytes.Buffer // of the running process
+	pca         *acmpca.Client
+	s3          *s3.Client
+}
+
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	api, buckets := freePort(t), freePort(t)
+	s.cmd = exec.Command(s.binary, "serve", "--data-dir", s.dir, "--listen", api, "--s3-listen", buckets, "--audit-min-interval", "0s", "--log-level", "error")
+	s.log = new(bytes.Buffer)
+	s.cmd.Stderr = s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.cmd.Process.Kill() })
+	for deadline := time.Now().Add(time.Minute); ; {
+		resp, err := http.Get("http://" + api + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server does not come up:\n%s", s.log.String())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(t.Context(),
+		awsconfig.WithSharedConfigFiles([]string{filepath.Join(s.dir, "aws", "config")}),
+		awsconfig.WithSharedCredentialsFiles([]string{filepath.Join(s.dir, "aws", "credentials")}),
+		awsconfig.WithSharedConfigProfile("default"),
+		awsconfig.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pca = acmpca.NewFromConfig(cfg)
+	s.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+// kill ends the process without any warning, as a power switch would.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Wait()
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func makeCA(t *testing.T, s *server, w *world) string {
+	t.Helper()
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, s.log.String())
+		}
+	}
+	_, err := s.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(bucketName)})
+	must(err)
+	_, err = s.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(bucketName), Policy: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+		"Principal":{"Service":"acm-pca.amazonaws.com"},"Action":["s3:PutObject","s3:PutObjectAcl","s3:GetBucketAcl","s3:GetBucketLocation"],
+		"Resource":["arn:aws:s3:::` + bucketName + `/*","arn:aws:s3:::` + bucketName + `"]}]}`)})
+	must(err)
+	ca, err := s.pca.CreateCertificateAuthority(ctx, &acmpca.CreateCertificateAuthorityInput{
+		CertificateAuthorityType: types.CertificateAuthorityTypeRoot,
+		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
+			KeyAlgorithm: types.KeyAlgorithmEcPrime256v1, SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+			Subject: &types.ASN1Subject{CommonName: aws.String("Crash Root")},
+		},
+	})
+	must(err)
+	csr, err := acmpca.NewCertificateAuthorityCSRCreatedWaiter(s.pca).WaitForOutput(ctx, &acmpca.GetCertificateAuthorityCsrInput{CertificateAuthorityArn: ca.CertificateAuthorityArn}, time.Minute)
+	must(err)
+	root, err := s.pca.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
+		CertificateAuthorityArn: ca.CertificateAuthorityArn, Csr: []byte(*csr.Csr), SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+		TemplateArn: aws.String("arn:aws:acm-pca:::template/RootCACertificate/V1"),
+		Validity:    &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(10)},
+	})
+	must(err)
+	cert, err := s.pca.GetCertificate(ctx, &acmpca.GetCertificateInput{CertificateAuthorityArn: ca.CertificateAuthorityArn, CertificateArn: root.CertificateArn})
+	must(err)
+	_, err = s.pca.ImportCertificateAuthorityCertificate(ctx, &acmpca.ImportCertificateAuthorityCertificateInput{CertificateAuthorityArn: ca.CertificateAuthorityArn, Certificate: []byte(*cert.Certificate)})
+	must(err)
+	w.issued[*root.CertificateArn] = true // not in order: a root's own certificate cannot be revoked
+	return *ca.CertificateAuthorityArn
+}
+
+func makeCSRs(t *testing.T, n int) [][]byte {
+	t.Helper()
+	csrs := make([][]byte, n)
+	for i := range csrs {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: fmt.Sprintf("crash-%d.example.com", i)}}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		csrs[i] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	}
+	return csrs
+}
+
+// The loads run until the server is gone. Only what was acknowledged counts:
+// a call whose answer never came may or may not have happened.
+
+func issueUntil(ctx context.Context, s *server, w *world, ca string, csrs [][]byte) {
+	for ctx.Err() == nil {
+		out, err := s.pca.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
+			CertificateAuthorityArn: &ca, Csr: csrs[mathrand.IntN(len(csrs))], SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+			Validity: &types.Validity{Type: types.ValidityPeriodTypeDays, Value: aws.Int64(30)},
+		})
+		if err != nil {
+			return
+		}
+		w.acknowledgeIssue(*out.CertificateArn)
+	}
+}
+
+func revokeUntil(ctx context.Context, s *server, w *world, ca string) {
+	reasons := types.RevocationReason("").Values()
+	for ctx.Err() == nil {
+		arn, ok := w.pick()
+		if !ok {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		serial := arn[strings.LastIndexByte(arn, '/')+1:]
+		reason := reasons[mathrand.IntN(len(reasons))]
+		_, err := s.pca.RevokeCertificate(ctx, &acmpca.RevokeCertificateInput{CertificateAuthorityArn: &ca, CertificateSerial: &serial, RevocationReason: reason})
+		if err != nil {
+			return
+		}
+		w.mu.Lock()
+		w.revoked[arn] = string(reason)
+		w.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func reportUntil(ctx context.Context, s *server, w *world, ca string) {
+	for ctx.Err() == nil {
+		out, err := createReport(ctx, s, ca)
+		if _, busy := errors.AsType[*types.RequestInProgressException](err); busy {
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		if err != nil {
+			return
+		}
+		w.mu.Lock()
+		w.reports[*out.S3Key] = *out.AuditReportId
+		w.mu.Unlock()
+	}
+}
+
+func createReport(ctx context.Context, s *server, ca string) (*acmpca.CreateCertificateAuthorityAuditReportOutput, error) {
+	format := types.AuditReportResponseFormatJson
+	if mathrand.IntN(2) == 0 {
+		format = types.AuditReportResponseFormatCsv
+	}
+	return s.pca.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
+		CertificateAuthorityArn: &ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: format,
+	})
+}
+
+// check is what must hold after a restart.
+func check(t *testing.T, s *server, w *world, ca string) {
+	t.Helper()
+	ctx := t.Context()
+	// Reports that were accepted before the kill end by themselves.
+	for key, id := range w.reports {
+		status := waitReport(t, s, ca, id)
+		_, err := s.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucketName), Key: &key})
+		_, absent := errors.AsType[*s3types.NotFound](err)
+		switch {
+		case status == types.AuditReportStatusSuccess && err != nil:
+			t.Errorf("report %s is SUCCESS and its object %s cannot be seen: %v", id, key, err)
+		case status == types.AuditReportStatusFailed && !absent:
+			t.Errorf("report %s is FAILED and its object %s answers %v", id, key, err)
+		}
+		delete(w.reports, key) // ended; its object is among those listed below
+	}
+	out, err := createReport(ctx, s, ca)
+	if err != nil {
+		t.Fatalf("creating a report after the restart: %v\n%s", err, s.log.String())
+	}
+	if status := waitReport(t, s, ca, *out.AuditReportId); status != types.AuditReportStatusSuccess {
+		t.Fatalf("the report after the restart is %s\n%s", status, s.log.String())
+	}
+	rows := readReport(t, s, *out.S3Key)
+	for arn := range w.issued {
+		if _, ok := rows[arn]; !ok {
+			t.Errorf("certificate %s was acknowledged and is not in the report", arn)
+		}
+	}
+	for arn, reason := range w.revoked {
+		if rows[arn] != reason {
+			t.Errorf("revocation of %s (%s) was acknowledged; the report says %q", arn, reason, rows[arn])
+		}
+	}
+	// Every object that a consumer would take for a report is a whole one.
+	prefix := *out.S3Key
+	prefix = prefix[:strings.LastIndexByte(prefix, '/')+1]
+	pages := s3.NewListObjectsV2Paginator(s.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucketName), Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range page.Contents {
+			if ext := filepath.Ext(*o.Key); ext == ".json" || ext == ".csv" {
+				readReport(t, s, *o.Key)
+				if *o.Key != *out.S3Key { // looked at once is enough: it never changes
+					if _, err := s.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: o.Key}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+	}
+}
+
+func waitReport(t *testing.T, s *server, ca, id string) types.AuditReportStatus {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		out, err := s.pca.DescribeCertificateAuthorityAuditReport(t.Context(), &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &ca, AuditReportId: &id})
+		if err != nil {
+			t.Fatalf("report %s: %v\n%s", id, err, s.log.String())
+		}
+		if out.AuditReportStatus != types.AuditReportStatusCreating {
+			return out.AuditReportStatus
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("report %s is CREATING for ever\n%s", id, s.log.String())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// readReport parses a whole report and gives the revocation reason of each
+// certificate ARN; a serial that is listed twice is an error.
+func readReport(t *testing.T, s *server, key string) map[string]string {
+	t.Helper()
+	out, err := s.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucketName), Key: &key})
+	if err != nil {
+		t.Fatalf("reading %s: %v", key, err)
+	}
+	defer out.Body.Close()
+	file, err := io.ReadAll(out.Body)
+	if err != nil {
+		t.Fatalf("reading %s: %v", key, err)
+	}
+	rows := map[string]string{}
+	add := func(arn, reason string) {
+		if _, twice := rows[arn]; twice {
+			t.Errorf("%s lists %s twice", key, arn)
+		}
+		rows[arn] = reason
+	}
+	if strings.HasSuffix(key, ".csv") {
+		records, err := csv.NewReader(bytes.NewReader(file)).ReadAll()
+		if err != nil {
+			t.Fatalf("%s is not whole: %v", key, err)
+		}
+		for _, r := range records[1:] {
+			add(r[2], r[9])
+		}
+		return rows
+	}
+	var list []struct{ CertificateArn, RevocationReason string }
+	if err := json.Unmarshal(file, &list); err != nil {
+		t.Fatalf("%s is not whole: %v", key, err)
+	}
+	for _, r := range list {
+		add(r.CertificateArn, r.RevocationReason)
+	}
+	return rows
+}
