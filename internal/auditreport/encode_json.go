@@ -1,0 +1,81 @@
+package auditreport
+
+import "unicode/utf8"
+
+// AppendJSONRow appends a row as compact JSON, without a line end: the members
+// of audit-report.md 8.1 in their order, absent ones left out, escaped only
+// where RFC 8259 requires. Bytes that are not UTF-8 become U+FFFD.
+func AppendJSONRow(dst []byte, row *Row) []byte {
+	dst = append(dst, `{"awsAccountId":"`...)
+	dst = appendJSONString(dst, row.Account)
+	if len(row.Principal) > 0 {
+		dst = append(dst, `","requestedByServicePrincipal":"`...)
+		dst = appendJSONString(dst, row.Principal)
+	}
+	dst = append(dst, `","certificateArn":"`...)
+	dst = appendJSONString(dst, row.CAARN)
+	dst = append(dst, `/certificate/`...)
+	dst = appendHex(dst, row.Serial)
+	dst = append(dst, `","serial":"`...)
+	dst = appendSerial(dst, row.Serial)
+	dst = append(dst, `","subject":"`...)
+	dst = appendJSONString(dst, row.Subject)
+	dst = append(dst, `","notBefore":"`...)
+	dst = appendTime(dst, row.NotBefore)
+	dst = append(dst, `","notAfter":"`...)
+	dst = appendTime(dst, row.NotAfter)
+	dst = append(dst, `","issuedAt":"`...)
+	dst = appendTime(dst, row.IssuedAt)
+	if row.Revoked {
+		dst = append(dst, `","revokedAt":"`...)
+		dst = appendTime(dst, row.RevokedAt)
+		dst = append(dst, `","revocationReason":"`...)
+		dst = append(dst, reason(row.Reason)...)
+	}
+	dst = append(dst, `","templateArn":"`...)
+	dst = appendJSONString(dst, row.Template)
+	return append(dst, `"}`...)
+}
+
+func appendJSONString(dst, s []byte) []byte {
+	if plainJSON(s) {
+		return append(dst, s...)
+	}
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRune(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(append(dst, s[start:i]...), "\uFFFD"...)
+				start = i + 1
+			}
+			i += n
+			continue
+		}
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		i++
+		start = i
+	}
+	return append(dst, s[start:]...)
+}
