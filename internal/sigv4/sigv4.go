@@ -6,9 +6,10 @@ package sigv4
 
 import (
 	"context"
-	"errors"
-	"io"
+	"fmt"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,21 @@ const (
 	StreamingPayload         = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 	StreamingPayloadTrailer  = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 	StreamingUnsignedTrailer = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+)
+
+const (
+	algorithm   = "AWS4-HMAC-SHA256"
+	terminator  = "aws4_request"
+	timeFormat  = "20060102T150405Z"
+	emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	serviceS3   = "s3"
+
+	// maxExpires is the longest life of a presigned URL.
+	maxExpires = 7 * 24 * time.Hour
+	// maxAuthorization bounds the header, maxCachedKeys the signing keys that
+	// are remembered: one a key, day, region and service.
+	maxAuthorization = 8 << 10
+	maxCachedKeys    = 1024
 )
 
 // Kind says what is wrong with a signature. Callers branch on it to find their
@@ -39,7 +55,8 @@ const (
 	Mismatch                              // the signature differs: wrong secret or changed request
 	PayloadHash                           // x-amz-content-sha256 missing or not a value that S3 knows
 	PayloadMismatch                       // the body differs from its hash
-	Chunk                                 // the aws-chunked body is malformed or too long
+	DecodedLength                         // x-amz-decoded-content-length missing or not a length
+	Chunk                                 // the aws-chunked body is malformed or not as long as announced
 )
 
 // Error is a refused signature. Message is meant for the caller of the API and
@@ -50,6 +67,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Message }
+
+func refuse(k Kind, format string, args ...any) error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
+}
 
 // Config is all that a Verifier needs.
 type Config struct {
@@ -65,10 +86,23 @@ type Config struct {
 }
 
 // Verifier checks signatures. It is safe for concurrent use.
-type Verifier struct{ cfg Config }
+type Verifier struct {
+	cfg     Config
+	keys    keyCache
+	scratch sync.Pool // *[]byte, for canonical requests
+}
 
 // New makes a Verifier.
-func New(cfg Config) *Verifier { return &Verifier{cfg: cfg} }
+func New(cfg Config) *Verifier {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.MaxSkew == 0 {
+		cfg.MaxSkew = MaxSkew
+	}
+	cfg.Services, cfg.Regions = slices.Clone(cfg.Services), slices.Clone(cfg.Regions)
+	return &Verifier{cfg: cfg, scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+}
 
 // Signed is what a valid signature vouches for.
 type Signed struct {
@@ -80,42 +114,162 @@ type Signed struct {
 	SessionToken  string    // X-Amz-Security-Token, not checked here; empty when absent
 	PayloadHash   string    // lower-case hex SHA-256 of the body or one of the constants above
 	Presigned     bool
+
+	// What the signatures of chunks continue from.
+	timestamp, scope, signature string
+	key                         [32]byte
 }
 
 // Verify checks a request signed in its Authorization header. payloadSHA256 is
 // the lower-case hex SHA-256 of the body; empty means that the client's own
 // x-amz-content-sha256 header stands for it (S3), and then the body must be
-// read through Body. Errors are *Error, or what Secret gave.
+// read through Body. r is the request as received: a path or host that was
+// rewritten no longer matches. Errors are *Error, or what Secret gave.
 func (v *Verifier) Verify(r *http.Request, payloadSHA256 string) (*Signed, error) {
-	return nil, errors.New("sigv4: not written yet")
+	c, err := headerClaim(r)
+	if err != nil {
+		return nil, err
+	}
+	if payloadSHA256 == "" {
+		if payloadSHA256, err = announcedHash(r.Header.Values("X-Amz-Content-Sha256")); err != nil {
+			return nil, err
+		}
+	}
+	return v.verify(r, c, payloadSHA256)
 }
 
-// VerifyPresigned checks a request signed in its query string. The body must
-// be read through Body. Errors are as with Verify.
+// VerifyPresigned checks a request signed in its query string. For S3 the body
+// must be read through Body; for other services the signature covers an empty
+// body and whatever is sent must be ignored. Errors are as with Verify.
 func (v *Verifier) VerifyPresigned(r *http.Request) (*Signed, error) {
-	return nil, errors.New("sigv4: not written yet")
+	c, query, err := queryClaim(r)
+	if err != nil {
+		return nil, err
+	}
+	hash := emptySHA256
+	if c.service == serviceS3 {
+		values := slices.Concat(r.Header.Values("X-Amz-Content-Sha256"), query["X-Amz-Content-Sha256"])
+		if len(values) == 0 {
+			values = []string{UnsignedPayload}
+		}
+		if hash, err = announcedHash(values); err != nil {
+			return nil, err
+		}
+	}
+	return v.verify(r, c, hash)
 }
 
-// IsPresigned says whether the signature of r is in its query string.
-func IsPresigned(r *http.Request) bool { return false }
+func (v *Verifier) verify(r *http.Request, c *claim, payloadHash string) (*Signed, error) {
+	if err := v.checkScope(c); err != nil {
+		return nil, err
+	}
+	if err := checkSignedHeaders(r, c); err != nil {
+		return nil, err
+	}
+	if err := v.checkTime(c); err != nil {
+		return nil, err
+	}
+	secret, ok, err := v.cfg.Secret(r.Context(), c.accessKeyID)
+	if err != nil {
+		return nil, fmt.Errorf("looking up access key %s: %w", c.accessKeyID, err)
+	}
+	if !ok {
+		return nil, refuse(UnknownKey, "The security token included in the request is invalid.")
+	}
+	key, cached := v.keys.get(c, secret)
+	if !cached {
+		key = signingKey(secret, c)
+	}
 
-// Body gives the decoded body of a verified request. What it returns before
-// io.EOF is not trusted yet: the hash and the signatures are known to be right
-// only when Read has returned io.EOF, so store nothing for good before that.
-// Errors of Read are *Error or the body's own.
-func (v *Verifier) Body(r *http.Request, s *Signed) (*Body, error) {
-	return nil, errors.New("sigv4: not written yet")
+	scratch := v.scratch.Get().(*[]byte)
+	defer v.scratch.Put(scratch)
+	canonical, err := appendCanonicalRequest((*scratch)[:0], r, c, payloadHash)
+	*scratch = canonical
+	if err != nil {
+		return nil, err
+	}
+	if !equal(sign(key, c, canonical), c.signature) {
+		return nil, refuse(Mismatch, "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+	}
+	// Only valid signatures enter the cache: strangers can not churn it.
+	if !cached {
+		v.keys.put(c, secret, key)
+	}
+	return &Signed{
+		AccessKeyID: c.accessKeyID, Region: c.region, Service: c.service, Time: c.time,
+		SignedHeaders: c.signedHeaders, SessionToken: c.token, PayloadHash: payloadHash, Presigned: c.presigned,
+		timestamp: c.timestamp, scope: c.scope, signature: c.signature, key: key,
+	}, nil
 }
 
-// Body is the decoded body of a request. It needs constant memory.
-type Body struct{ r io.Reader }
+func (v *Verifier) checkScope(c *claim) error {
+	if end := c.scope[len(c.date)+len(c.region)+len(c.service)+3:]; end != terminator {
+		return refuse(WrongScope, "Credential should be scoped with a valid terminator: '%s', not '%s'.", terminator, end)
+	}
+	if !slices.Contains(v.cfg.Services, c.service) {
+		service := ""
+		if len(v.cfg.Services) > 0 {
+			service = v.cfg.Services[0]
+		}
+		return refuse(WrongScope, "Credential should be scoped to correct service: '%s'.", service)
+	}
+	if c.region == "" || len(v.cfg.Regions) > 0 && !slices.Contains(v.cfg.Regions, c.region) {
+		return refuse(WrongScope, "Credential should be scoped to a valid region, not '%s'.", c.region)
+	}
+	if c.date != c.timestamp[:8] {
+		return refuse(WrongScope, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '%s' != '%s', from '%s'.", c.date, c.timestamp[:8], c.timestamp)
+	}
+	return nil
+}
 
-// Read reads decoded bytes.
-func (b *Body) Read(p []byte) (int, error) { return b.r.Read(p) }
+func (v *Verifier) checkTime(c *claim) error {
+	now := v.cfg.Now().UTC()
+	if c.time.After(now.Add(v.cfg.MaxSkew)) {
+		return refuse(Skewed, "Signature not yet current: %s is still later than %s (%s + %d min.)",
+			c.timestamp, now.Add(v.cfg.MaxSkew).Format(timeFormat), now.Format(timeFormat), int(v.cfg.MaxSkew.Minutes()))
+	}
+	if c.expires > 0 {
+		if now.After(c.time.Add(c.expires)) {
+			return refuse(Expired, "Request has expired: it was valid until %s.", c.time.Add(c.expires).Format(timeFormat))
+		}
+		return nil
+	}
+	if oldest := now.Add(-v.cfg.MaxSkew); c.time.Before(oldest.Truncate(time.Second)) {
+		return refuse(Skewed, "Signature expired: %s is now earlier than %s (%s - %d min.)",
+			c.timestamp, oldest.Format(timeFormat), now.Format(timeFormat), int(v.cfg.MaxSkew.Minutes()))
+	}
+	return nil
+}
 
-// Size is the number of decoded bytes that the client announced; -1 when it did not.
-func (b *Body) Size() int64 { return -1 }
+// keyCache remembers derived signing keys, since deriving one costs four HMACs.
+type keyCache struct {
+	mu   sync.RWMutex
+	keys map[cacheKey]cachedKey
+}
 
-// Trailer holds the trailing headers of an aws-chunked body, such as
-// X-Amz-Checksum-Crc64nvme; complete after io.EOF.
-func (b *Body) Trailer() http.Header { return nil }
+type cacheKey struct{ accessKeyID, date, region, service string }
+
+type cachedKey struct {
+	secret string // the key serves only while the access key has this secret
+	key    [32]byte
+}
+
+func (k *keyCache) get(c *claim, secret string) ([32]byte, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	e, ok := k.keys[cacheKey{c.accessKeyID, c.date, c.region, c.service}]
+	if !ok || !equal(e.secret, secret) {
+		return [32]byte{}, false
+	}
+	return e.key, true
+}
+
+func (k *keyCache) put(c *claim, secret string, key [32]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// Yesterday's keys go when the map is full; rebuilding costs microseconds.
+	if k.keys == nil || len(k.keys) >= maxCachedKeys {
+		k.keys = map[cacheKey]cachedKey{}
+	}
+	k.keys[cacheKey{c.accessKeyID, c.date, c.region, c.service}] = cachedKey{secret, key}
+}
