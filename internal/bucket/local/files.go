@@ -1,0 +1,337 @@
+package local
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// fileID names a part file: 48 bits of milliseconds, so that the index of
+// extents grows at its end, and 80 random bits.
+type fileID [16]byte
+
+func newFileID(now time.Time) fileID {
+	var id fileID
+	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails
+	ms := uint64(now.UnixMilli())
+	binary.BigEndian.PutUint16(id[0:], uint16(ms>>32))
+	binary.BigEndian.PutUint32(id[2:], uint32(ms))
+	return id
+}
+
+func (id fileID) String() string { return hex.EncodeToString(id[:]) }
+
+// files is the folder of part files: parts/XX/ID, where XX is the last byte of
+// ID. A part file is written once, under a temporary name, and never changed.
+// What refers to it is in the index; a file that nothing refers to is garbage.
+type files struct {
+	dir string
+	now func() time.Time
+
+	mu      sync.Mutex
+	writing map[fileID]struct{} // named, but perhaps not yet in the index
+	readers map[uint64]struct{} // tickets of those who may still open a file that the index has let go
+	ticket  uint64
+	dead    []deadFile // in the order of after
+}
+
+type deadFile struct {
+	id    fileID
+	after uint64 // readers with a ticket up to this one may need it
+}
+
+func openFiles(dir string, now func() time.Time) (*files, error) {
+	f := &files{dir: dir, now: now, writing: map[fileID]struct{}{}, readers: map[uint64]struct{}{}}
+	// What is in tmp was never acknowledged.
+	if err := os.RemoveAll(f.tmp()); err != nil {
+		return nil, fmt.Errorf("clearing temporary part files: %w", err)
+	}
+	for i := range 256 {
+		if err := os.MkdirAll(f.shard(byte(i)), 0o700); err != nil {
+			return nil, fmt.Errorf("making the folders of part files: %w", err)
+		}
+	}
+	if err := os.MkdirAll(f.tmp(), 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of temporary part files: %w", err)
+	}
+	for _, d := range []string{filepath.Join(dir, "parts"), dir} {
+		if err := syncDir(d); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *files) tmp() string { return filepath.Join(f.dir, "tmp") }
+func (f *files) shard(b byte) string {
+	return filepath.Join(f.dir, "parts", hex.EncodeToString([]byte{b}))
+}
+func (f *files) path(id fileID) string    { return filepath.Join(f.shard(id[15]), id.String()) }
+func (f *files) tmpPath(id fileID) string { return filepath.Join(f.tmp(), id.String()) }
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("opening a folder to sync it: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("syncing a folder: %w", err)
+	}
+	return nil
+}
+
+// partFile is a part file being written. It ends with commit or abort.
+type partFile struct {
+	*os.File
+	id    fileID
+	files *files
+}
+
+func (f *files) create() (*partFile, error) {
+	id := newFileID(f.now())
+	file, err := os.OpenFile(f.tmpPath(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, &storageError{err}
+	}
+	f.mu.Lock()
+	f.writing[id] = struct{}{}
+	f.mu.Unlock()
+	return &partFile{File: file, id: id, files: f}, nil
+}
+
+// commit makes the file durable under its name. The caller then enters it in
+// the index and calls files.settle; a crash between the two leaves a file
+// that nothing refers to, which the next start collects.
+func (p *partFile) commit() error {
+	err := p.Sync()
+	if cerr := p.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(p.files.tmpPath(p.id), p.files.path(p.id))
+	}
+	if err == nil {
+		err = syncDir(p.files.shard(p.id[15]))
+	}
+	if err != nil {
+		p.discard()
+		return &storageError{err}
+	}
+	return nil
+}
+
+// abort removes a file that was not committed.
+func (p *partFile) abort() {
+	p.Close()
+	p.discard()
+}
+
+func (p *partFile) discard() {
+	// A leftover is collected at the next start, so a failing removal is not an error.
+	_ = os.Remove(p.files.tmpPath(p.id))
+	_ = os.Remove(p.files.path(p.id))
+	p.files.settle(p.id)
+}
+
+// settle says that the index refers to the file, or never will.
+func (f *files) settle(id fileID) {
+	f.mu.Lock()
+	delete(f.writing, id)
+	f.mu.Unlock()
+}
+
+func (f *files) isWriting(id fileID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.writing[id]
+	return ok
+}
+
+// enter gives a reader's ticket: files that the index refers to now are kept
+// until leave.
+func (f *files) enter() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ticket++
+	f.readers[f.ticket] = struct{}{}
+	return f.ticket
+}
+
+// leave gives a ticket back and says whether files wait for removal.
+func (f *files) leave(ticket uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.readers, ticket)
+	return len(f.dead) > 0
+}
+
+// bury marks files for removal that the durable index does not refer to.
+func (f *files) bury(ids []fileID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		f.dead = append(f.dead, deadFile{id: id, after: f.ticket})
+	}
+}
+
+// unlink removes the buried files that no reader can need. A file that stays
+// because removing failed is found again at the next start.
+func (f *files) unlink() (n int, err error) {
+	f.mu.Lock()
+	oldest := f.ticket + 1
+	for t := range f.readers {
+		oldest = min(oldest, t)
+	}
+	var ready []fileID
+	keep := f.dead[:0]
+	for _, d := range f.dead {
+		if d.after < oldest {
+			ready = append(ready, d.id)
+		} else {
+			keep = append(keep, d)
+		}
+	}
+	f.dead = keep
+	f.mu.Unlock()
+	for _, id := range ready {
+		if rerr := os.Remove(f.path(id)); rerr != nil && !os.IsNotExist(rerr) {
+			err = rerr
+			continue
+		}
+		n++
+	}
+	return n, err
+}
+
+// each calls fn with the names in one shard, a bounded number at a time.
+func (f *files) each(shard byte, fn func([]fileID) error) error {
+	d, err := os.Open(f.shard(shard))
+	if err != nil {
+		return fmt.Errorf("listing part files: %w", err)
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(1024)
+		var ids []fileID
+		for _, name := range names {
+			b, derr := hex.DecodeString(name)
+			if derr != nil || len(b) != len(fileID{}) || b[15] != shard {
+				continue // not ours
+			}
+			ids = append(ids, fileID(b))
+		}
+		if len(ids) > 0 {
+			if ferr := fn(ids); ferr != nil {
+				return ferr
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listing part files: %w", err)
+		}
+	}
+}
+
+// extentReader reads the bytes of extents one file after the other. It keeps
+// its files from being collected until Close.
+type extentReader struct {
+	s       *Service
+	ticket  uint64
+	extents []extent
+	file    *os.File
+	left    int64 // of the open extent
+	closed  bool
+}
+
+func (r *extentReader) next() error {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+	if len(r.extents) == 0 {
+		return io.EOF
+	}
+	e := r.extents[0]
+	r.extents = r.extents[1:]
+	file, err := os.Open(r.s.files.path(e.file))
+	if err != nil {
+		return fmt.Errorf("opening a part file: %w", err)
+	}
+	if e.start > 0 {
+		if _, err := file.Seek(e.start, io.SeekStart); err != nil {
+			file.Close()
+			return fmt.Errorf("seeking in a part file: %w", err)
+		}
+	}
+	r.file, r.left = file, e.size
+	return nil
+}
+
+func (r *extentReader) Read(p []byte) (int, error) {
+	for r.file == nil || r.left == 0 {
+		if err := r.next(); err != nil {
+			return 0, err
+		}
+	}
+	if int64(len(p)) > r.left {
+		p = p[:r.left]
+	}
+	n, err := r.file.Read(p)
+	r.left -= int64(n)
+	if err == io.EOF {
+		if r.left > 0 && n == 0 {
+			return 0, io.ErrUnexpectedEOF // a part file shorter than its extent
+		}
+		err = nil
+	}
+	return n, err
+}
+
+// WriteTo lets the kernel send file to socket where it can.
+func (r *extentReader) WriteTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		if r.file == nil || r.left == 0 {
+			err := r.next()
+			if err == io.EOF {
+				return total, nil
+			}
+			if err != nil {
+				return total, err
+			}
+		}
+		n, err := io.CopyN(w, r.file, r.left)
+		total += n
+		r.left -= n
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+func (r *extentReader) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+	if r.s.files.leave(r.ticket) {
+		r.s.wake()
+	}
+	return nil
+}
