@@ -1,8 +1,16 @@
 package issuance
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"chirograph.dev/internal/pca"
 )
@@ -25,12 +33,58 @@ type IssuerConfig struct {
 // Issuer signs certificates for one CA with one installed certificate. It is
 // immutable and safe for concurrent use when its Signer is.
 type Issuer struct {
-	cfg IssuerConfig
+	cfg         IssuerConfig
+	public      crypto.PublicKey
+	rawName     []byte // subject of the CA certificate; nil when there is none
+	authority   []byte // the encoded authorityKeyIdentifier extension
+	notAfter    time.Time
+	pathLen     int // -1: none
+	constraints []*nameConstraints
 }
 
-// NewIssuer prepares what all certificates of a CA share.
+// NewIssuer prepares what all certificates of a CA share. It fails when a
+// certificate cannot be read or does not hold the signer's key.
 func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
-	return &Issuer{cfg: cfg}, nil
+	i := &Issuer{cfg: cfg, public: cfg.Signer.Public(), pathLen: -1}
+	if cfg.Certificate == nil {
+		return i, nil
+	}
+	own, err := parseCertificate(cfg.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA certificate: %w", err)
+	}
+	if !samePublicKey(own.publicKey, i.public) {
+		return nil, errors.New("the CA certificate does not hold the CA's public key")
+	}
+	i.rawName, i.notAfter, i.pathLen = own.rawSubject, own.notAfter, own.pathLen
+	if i.authority, err = encodeAuthorityKeyID(own.keyIdentifier()); err != nil {
+		return nil, err
+	}
+	chain := []*certificate{own}
+	for n, der := range cfg.Chain {
+		c, err := parseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("reading certificate %d of the CA's chain: %w", n+1, err)
+		}
+		chain = append(chain, c)
+	}
+	for _, c := range chain {
+		if c.constraints != nil {
+			i.constraints = append(i.constraints, c.constraints)
+		}
+	}
+	return i, nil
+}
+
+func encodeAuthorityKeyID(id []byte) ([]byte, error) {
+	value, err := asDER(func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { addString(b, asn1.Tag(0).ContextSpecific(), string(id)) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := Extension{OID: oidAuthorityKeyIdentifier, Value: value}
+	return asDER(func(b *cryptobyte.Builder) { e.add(b) })
 }
 
 // Request is one certificate to issue.
@@ -44,7 +98,7 @@ type Request struct {
 	Now              time.Time     // instant of acceptance
 	Serial           [16]byte      // see NewSerial
 	// CRLURL and OCSPURL are what the CA's configuration puts into its
-	// certificates; empty when off or omitted (T-20, T-21).
+	// certificates; empty when off or omitted (T-20, T-21). ASCII.
 	CRLURL, OCSPURL string
 }
 
@@ -52,7 +106,7 @@ type Request struct {
 type Issued struct {
 	DER                 []byte
 	Serial              [16]byte
-	RawSubject          []byte // DER Name, aliases DER
+	RawSubject          []byte // DER Name
 	NotBefore, NotAfter time.Time
 	Warnings            []string // for the event log, in words
 }
@@ -64,80 +118,367 @@ type NameConstraintError struct{ Reason string }
 
 func (e *NameConstraintError) Error() string { return e.Reason }
 
-// Issue checks a request in the order of the API's gates (templates 6.2, 6 to
-// 10) and signs the certificate. Nothing is signed when it returns an error.
-// Every refusal is a *pca.Error; a *NameConstraintError is found in it with
-// errors.As.
+// Issue checks a request in the order of the API's gates (templates 6.2, gates
+// 6 to 10), builds the certificate and signs it. Nothing is signed when a
+// check fails. Every refusal is a *pca.Error; a *NameConstraintError is found
+// in it with errors.As. Other errors are the signer's.
 func (i *Issuer) Issue(r Request) (*Issued, error) {
-	return nil, pca.Errorf(pca.InvalidStateException, "")
+	t := r.Template
+	if t.SelfSigned && i.cfg.Type != pca.CertificateAuthorityType_ROOT {
+		return nil, invalidArgs("The template %s makes a self-signed certificate; only a certificate authority of type ROOT can use it.", t.ARN)
+	}
+	if !t.SelfSigned && i.rawName == nil {
+		return nil, pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for issuing certificates")
+	}
+	api, err := encodePassthrough(t, r.Passthrough)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := ParseCSR(r.CSR)
+	if err != nil {
+		return nil, err
+	}
+	c, err := i.assemble(&r, csr, &api)
+	if err != nil {
+		return nil, err
+	}
+	algorithm, err := algorithmFor(r.SigningAlgorithm, i.public)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.checkPathLen(t); err != nil {
+		return nil, err
+	}
+	if c.period, err = requestedPeriod(&r); err != nil {
+		return nil, err
+	}
+	if err := i.checkPeriod(t, c.period, r.Now); err != nil {
+		return nil, err
+	}
+	if err := i.checkNames(t, c); err != nil {
+		return nil, err
+	}
+	tbs, err := c.tbs(r.Serial, algorithm.identifier)
+	if err != nil {
+		return nil, fmt.Errorf("encoding certificate: %w", err)
+	}
+	der, err := algorithm.sign(i.cfg.Signer, tbs, i.cfg.Verify)
+	if err != nil {
+		return nil, err
+	}
+	return &Issued{
+		DER: der, Serial: r.Serial, RawSubject: c.subject,
+		NotBefore: c.period.notBefore, NotAfter: c.period.notAfter, Warnings: c.warnings,
+	}, nil
+}
+
+// checkPathLen: a CA certificate needs a shorter path than its issuer's (T-84).
+func (i *Issuer) checkPathLen(t *Template) error {
+	if !t.CA || t.SelfSigned || i.pathLen < 0 || t.PathLen < i.pathLen {
+		return nil
+	}
+	if i.pathLen == 0 {
+		return invalidValidity("The certificate authority has a path length constraint of 0 and cannot issue CA certificates.")
+	}
+	return invalidValidity("The template %s sets a path length of %d; the path length constraint of the certificate authority allows at most %d.", t.ARN, t.PathLen, i.pathLen-1)
+}
+
+// checkPeriod: a certificate must not outlive its issuer, nor the limit of a
+// short-lived CA; self-signed ones are exempt (T-74, T-76).
+func (i *Issuer) checkPeriod(t *Template, p period, now time.Time) error {
+	if t.SelfSigned {
+		return nil
+	}
+	if p.notAfter.After(i.notAfter) {
+		return invalidValidity("The certificate validity specified exceeds the certificate authority validity: it would end at %s, the certificate authority's certificate ends at %s.",
+			p.notAfter.Format(time.RFC3339), i.notAfter.Format(time.RFC3339))
+	}
+	if i.cfg.UsageMode == pca.CertificateAuthorityUsageMode_SHORT_LIVED_CERTIFICATE && p.notAfter.Sub(now.Truncate(time.Second)) > shortLived {
+		return invalidValidity("A certificate authority in SHORT_LIVED_CERTIFICATE mode issues certificates for at most 7 days; this one would end at %s.", p.notAfter.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkNames holds the names against the name constraints of the CA's
+// certificate and its chain (T-90 to T-92).
+func (i *Issuer) checkNames(t *Template, c *assembly) error {
+	if t.SelfSigned {
+		return nil
+	}
+	if err := checkNameConstraints(i.constraints, c.subject, c.altNames); err != nil {
+		return &pca.Error{Code: pca.ValidationException, Message: err.Reason, Err: err}
+	}
+	return nil
+}
+
+// checkNameConstraints holds names against the constraints of several CA
+// certificates; nil when all let them pass.
+func checkNameConstraints(constraints []*nameConstraints, subject, altNames []byte) *NameConstraintError {
+	if len(constraints) == 0 {
+		return nil
+	}
+	reason := ""
+	names, ok := certificateNames(subject, altNames)
+	if !ok {
+		reason = "Name Constraints violation: the subject alternative names cannot be read."
+	}
+	for n := 0; n < len(constraints) && reason == ""; n++ {
+		reason = constraints[n].check(names)
+	}
+	if reason == "" {
+		return nil
+	}
+	return &NameConstraintError{Reason: reason}
+}
+
+// assembly is a certificate before it is signed.
+type assembly struct {
+	issuer, subject, spki []byte
+	period                period
+	extensions            []byte // content of the SEQUENCE OF Extension
+	altNames              []byte // value of the subjectAltName extension, for name constraints
+	warnings              []string
+}
+
+// assemble chooses the source of every field: template, then API, then CSR,
+// one source for a whole field (T-10 to T-27).
+func (i *Issuer) assemble(r *Request, csr *CSR, api *passthrough) (*assembly, error) {
+	t := r.Template
+	c := &assembly{issuer: i.rawName, subject: csr.RawSubject, spki: csr.RawSPKI}
+	if api.subject != nil {
+		c.subject = api.subject
+	}
+	if t.SelfSigned {
+		c.issuer = c.subject
+	}
+	altNames := api.find(oidSubjectAltName)
+	if altNames == nil {
+		altNames = findExtension(csr.Extensions, oidSubjectAltName)
+	}
+	if altNames != nil {
+		c.altNames = altNames.Value
+	}
+	noSubject := isEmptySequence(c.subject)
+	if noSubject && (c.altNames == nil || isEmptySequence(c.altNames)) {
+		return nil, malformedCSR("The CSR has neither a subject nor a subject alternative name. Give it one, or use a template with API passthrough and give one there.")
+	}
+	if t.SelfSigned {
+		if !samePublicKey(csr.PublicKey, i.public) {
+			return nil, invalidArgs("The public key in the CSR is not the key of the certificate authority. A root signs only its own CSR; get it with GetCertificateAuthorityCsr.")
+		}
+		if noSubject {
+			return nil, invalidArgs("The certificate of a root needs a subject that is not empty.")
+		}
+	}
+	if noSubject && api.typedSAN { // RFC 5280 4.2.1.6; T-49
+		critical := *altNames
+		critical.Critical = true
+		altNames = &critical
+	}
+
+	b := cryptobyte.NewBuilder(make([]byte, 0, 512))
+	for _, oid := range [...]string{oidBasicConstraints, oidAuthorityKeyIdentifier, oidSubjectKeyIdentifier, oidKeyUsage,
+		oidExtendedKeyUsage, oidSubjectAltName, oidCRLDistributionPoints, oidAuthorityInfoAccess} {
+		if fixed := t.fixed[oid]; fixed != nil {
+			b.AddBytes(fixed)
+			continue
+		}
+		var e *Extension
+		var err error
+		switch {
+		case oid == oidBasicConstraints: // fixed by every template
+		case oid == oidAuthorityKeyIdentifier && !t.SelfSigned:
+			b.AddBytes(i.authority)
+		case oid == oidSubjectKeyIdentifier:
+			addSubjectKeyID(b, csr.RawSPKI)
+		case oid == oidSubjectAltName:
+			if e = altNames; e != nil && !wellFormed(e.Value) {
+				err = notDER(e)
+			}
+		case oid == oidCRLDistributionPoints && r.CRLURL != "" && !t.SelfSigned:
+			addDistributionPoint(b, r.CRLURL)
+		case oid == oidAuthorityInfoAccess && r.OCSPURL != "" && !t.SelfSigned:
+			addOCSP(b, r.OCSPURL)
+		default:
+			e, err = t.choose(oid, csr, api)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			e.add(b)
+			c.warn(t, e)
+		}
+	}
+	if err := t.addOthers(b, csr, api); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.extensions, err = b.Bytes(); err != nil {
+		return nil, fmt.Errorf("encoding extensions: %w", err)
+	}
+	return c, nil
+}
+
+// warn tells of key usages that a blank template lets an end entity have (T-52).
+func (c *assembly) warn(t *Template, e *Extension) {
+	if e.OID == oidKeyUsage && !t.CA && len(e.Value) > 3 && e.Value[3]&0x06 != 0 {
+		c.warnings = append(c.warnings, "keyCertSign or cRLSign is asked for in a certificate that is not a CA's")
+	}
+}
+
+// find gives what the API supplies for an OID.
+func (p *passthrough) find(oid string) *Extension { return findExtension(p.extensions, oid) }
+
+// choose gives the API's or, below it, the CSR's value of an extension that
+// the template neither fixes nor derives.
+func (t *Template) choose(oid string, csr *CSR, api *passthrough) (*Extension, error) {
+	if e := api.find(oid); e != nil {
+		return e, nil
+	}
+	if !t.CSRPassthrough {
+		return nil, nil
+	}
+	e := findExtension(csr.Extensions, oid)
+	if e != nil && !wellFormed(e.Value) {
+		return nil, notDER(e)
+	}
+	return e, nil
+}
+
+func notDER(e *Extension) error {
+	return malformedCSR("The value of the extension %s in the CSR is not exactly one DER value.", oidText(e.OID))
+}
+
+// addOthers adds what has no slot of its own: the API's in request order, then
+// the CSR's in its order (T-23).
+func (t *Template) addOthers(b *cryptobyte.Builder, csr *CSR, api *passthrough) error {
+	for n := range api.extensions {
+		if e := &api.extensions[n]; !hasSlot(e.OID) {
+			e.add(b)
+		}
+	}
+	if !t.CSRPassthrough {
+		return nil
+	}
+	for n := range csr.Extensions {
+		e := &csr.Extensions[n]
+		if hasSlot(e.OID) || api.find(e.OID) != nil {
+			continue
+		}
+		if !wellFormed(e.Value) {
+			return notDER(e)
+		}
+		e.add(b)
+	}
+	return nil
+}
+
+// hasSlot tells whether assemble has dealt with an extension, taking or dropping it.
+func hasSlot(oid string) bool {
+	switch oid {
+	case oidBasicConstraints, oidAuthorityKeyIdentifier, oidSubjectKeyIdentifier, oidKeyUsage,
+		oidExtendedKeyUsage, oidSubjectAltName, oidCRLDistributionPoints, oidAuthorityInfoAccess:
+		return true
+	}
+	return false
+}
+
+func addSubjectKeyID(b *cryptobyte.Builder, spki []byte) {
+	id := subjectKeyIdentifier(spki)
+	e := Extension{OID: oidSubjectKeyIdentifier, Value: append([]byte{4, byte(len(id))}, id...)}
+	e.add(b)
+}
+
+// addDistributionPoint adds one point with one URI (T-20).
+func addDistributionPoint(b *cryptobyte.Builder, uri string) {
+	constructed := asn1.Tag(0).Constructed().ContextSpecific()
+	addExtension(b, oidCRLDistributionPoints, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(constructed, func(b *cryptobyte.Builder) { // distributionPoint
+				b.AddASN1(constructed, func(b *cryptobyte.Builder) { // fullName
+					addString(b, nameURI, uri)
+				})
+			})
+		})
+	})
+}
+
+// addOCSP adds one responder and no caIssuers (T-21).
+func addOCSP(b *cryptobyte.Builder, uri string) {
+	addExtension(b, oidAuthorityInfoAccess, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			addOID(b, oidAccessOCSP)
+			addString(b, nameURI, uri)
+		})
+	})
+}
+
+// addExtension adds a non-critical extension whose value is a SEQUENCE.
+func addExtension(b *cryptobyte.Builder, oid string, content func(*cryptobyte.Builder)) {
+	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		addOID(b, oid)
+		b.AddASN1(asn1.OCTET_STRING, func(b *cryptobyte.Builder) { b.AddASN1(asn1.SEQUENCE, content) })
+	})
+}
+
+// tbs encodes the bytes to be signed.
+func (c *assembly) tbs(serial [16]byte, algorithm []byte) ([]byte, error) {
+	size := len(c.issuer) + len(c.subject) + len(c.spki) + len(c.extensions) + 128
+	b := cryptobyte.NewBuilder(make([]byte, 0, size))
+	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes([]byte{0xa0, 3, 2, 1, 2}) // v3
+		b.AddBytes(encodeSerial(serial))
+		b.AddBytes(algorithm)
+		b.AddBytes(c.issuer)
+		validity := append(make([]byte, 0, 40), 0x30, 0)
+		validity = appendTime(validity, c.period.notBefore)
+		validity = appendTime(validity, c.period.notAfter)
+		validity[1] = byte(len(validity) - 2)
+		b.AddBytes(validity)
+		b.AddBytes(c.subject)
+		b.AddBytes(c.spki)
+		b.AddASN1(asn1.Tag(3).Constructed().ContextSpecific(), func(b *cryptobyte.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(c.extensions) })
+		})
+	})
+	return b.Bytes()
+}
+
+// encodeSerial encodes 16 octets, read as unsigned, as a positive INTEGER:
+// 17 octets of content when the top bit is set.
+func encodeSerial(serial [16]byte) []byte {
+	b := bytes.TrimLeft(serial[:], "\x00")
+	der := append(make([]byte, 0, 19), 2, byte(len(b)))
+	if len(b) == 0 || b[0] >= 0x80 {
+		der = append(der, 0)
+		der[1]++
+	}
+	return append(der, b...)
 }
 
 // NewSerial is a serial number for a certificate issued now: 48 bits of
-// milliseconds, then 80 random bits; never zero (T-14).
-func NewSerial(now time.Time) ([16]byte, error) { return [16]byte{}, nil }
-
-// NotAfter is the end of a validity that is accepted at t0 (CA lifecycle 6.2).
-func NotAfter(v pca.Validity, t0 time.Time) (time.Time, error) { return time.Time{}, nil }
-
-// CSR is a certification request whose signature has been verified.
-type CSR struct {
-	Raw        []byte // DER
-	RawSubject []byte // DER Name, verbatim
-	RawSPKI    []byte // DER SubjectPublicKeyInfo, verbatim
-	PublicKey  crypto.PublicKey
-	Extensions []Extension // of the extensionRequest attribute, in its order
+// milliseconds since the epoch, then 80 random bits; never zero (T-14). Serial
+// numbers made later sort after earlier ones, to the millisecond. It fails
+// only when the clock stands before 1970 or after 10889.
+func NewSerial(now time.Time) (serial [16]byte, err error) {
+	ms := now.UnixMilli()
+	if ms <= 0 || ms >= 1<<48 {
+		return serial, fmt.Errorf("clock says %v, for which no serial number can be made", now)
+	}
+	for n := range 6 {
+		serial[n] = byte(ms >> (40 - 8*n))
+	}
+	if _, err := rand.Read(serial[6:]); err != nil {
+		return serial, fmt.Errorf("reading random bits: %w", err)
+	}
+	return serial, nil
 }
 
-// Extension is one X.509 extension.
-type Extension struct {
-	OID      string // the content octets of the DER OBJECT IDENTIFIER
-	Critical bool
-	Value    []byte // content of extnValue
+func marshalPublicKey(key crypto.PublicKey) ([]byte, error) {
+	spki, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the public key: %w", err)
+	}
+	return spki, nil
 }
-
-// ParseCSR reads one PEM certification request and verifies its signature.
-func ParseCSR(pem []byte) (*CSR, error) { return nil, nil }
-
-// CreateCSR makes the DER certification request of a CA (CA lifecycle 2).
-func CreateCSR(signer crypto.Signer, subject *pca.ASN1Subject, ext *pca.CsrExtensions, algorithm pca.SigningAlgorithm) ([]byte, error) {
-	return nil, nil
-}
-
-// EncodeSubject encodes an API subject as a DER Name (T-40 to T-46); one
-// without attributes is the empty Name.
-func EncodeSubject(s *pca.ASN1Subject) ([]byte, error) { return nil, nil }
-
-// CheckCSRExtensions checks the CsrExtensions of a CA to create; nil is fine.
-func CheckCSRExtensions(e *pca.CsrExtensions) error { return nil }
-
-// CheckKeyAlgorithm refuses key algorithms that this server cannot make.
-func CheckKeyAlgorithm(a pca.KeyAlgorithm) error { return nil }
-
-// CheckSigningAlgorithm refuses a signing algorithm that does not go with the key algorithm (T-6.1).
-func CheckSigningAlgorithm(k pca.KeyAlgorithm, s pca.SigningAlgorithm) error { return nil }
-
-// AppendSubject appends the audit report's text form of a DER Name.
-func AppendSubject(dst, rawName []byte) ([]byte, error) { return dst, nil }
-
-// ImportRequest is what ImportCertificateAuthorityCertificate is asked to install.
-type ImportRequest struct {
-	Type        pca.CertificateAuthorityType
-	PublicKey   crypto.PublicKey // of the CA's key
-	Certificate []byte           // PEM
-	Chain       []byte           // PEM, parent first; empty for a root
-	Now         time.Time
-}
-
-// Imported holds the facts of an acceptable CA certificate.
-type Imported struct {
-	Certificate         []byte   // DER
-	Chain               [][]byte // DER, parent first
-	Serial              []byte   // magnitude, big-endian, without leading zeros
-	NotBefore, NotAfter time.Time
-	RawSubject          []byte
-	SKI                 []byte // nil when the certificate has none
-	PathLen             int    // -1 when there is no path length constraint
-}
-
-// CheckImport makes the checks 4 to 17 of CA lifecycle 5 in their order.
-func CheckImport(r ImportRequest) (*Imported, error) { return nil, nil }
