@@ -69,7 +69,7 @@ type CertificateAuthority struct {
 // chain never changes (api.md 5.11).
 type InstalledCertificate struct {
 	CA          string
-	Generation  int64 // 1, 2, ...
+	Generation  int64  // 1, 2, ...
 	Certificate string // PEM, as imported
 	Chain       string // PEM, as imported; empty for a root
 	InstalledAt time.Time
@@ -130,7 +130,7 @@ type AuditReport struct {
 	Key        string
 	Format     pca.AuditReportResponseFormat
 	Status     pca.AuditReportStatus
-	Reason     string // of a failure, in words
+	Reason     string    // of a failure, in words
 	CreatedAt  time.Time // milliseconds
 	FinishedAt time.Time
 	TreeSize   uint64
