@@ -444,6 +444,25 @@ func (db *DB) AccessKeys(ctx context.Context) (keys []*store.AccessKey, err erro
 	return keys, nil
 }
 
+// PutFailedIssuance keeps why a certificate with that serial was not issued
+// though its ARN had been answered.
+func (db *DB) PutFailedIssuance(ctx context.Context, ca string, serial []byte, reason string) error {
+	err := db.change(ctx, "INSERT INTO failed_issuance (ca, serial, reason) VALUES (?, ?, ?)", ca, serial, reason)
+	if err != nil {
+		return fmt.Errorf("storing the failed issuance %x of CA %s: %w", serial, ca, err)
+	}
+	return nil
+}
+
+// FailedIssuance gives the reason, or store.ErrNotFound.
+func (db *DB) FailedIssuance(ctx context.Context, ca string, serial []byte) (reason string, err error) {
+	err = db.one(ctx, func(r *rows) { reason = r.text(0) }, "SELECT reason FROM failed_issuance WHERE ca = ? AND serial = ?", ca, serial)
+	if err != nil {
+		return "", fmt.Errorf("reading the failed issuance %x of CA %s: %w", serial, ca, err)
+	}
+	return reason, nil
+}
+
 // formatSetting is the name of the setting that holds the format's number;
 // nobody else may set it.
 const formatSetting = "format"

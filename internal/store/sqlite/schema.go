@@ -85,6 +85,14 @@ CREATE TABLE revocation (
 	PRIMARY KEY (ca, issue_idx)
 ) WITHOUT ROWID;
 
+-- Why an issuance failed whose ARN had been answered already.
+CREATE TABLE failed_issuance (
+	ca     TEXT NOT NULL,
+	serial BLOB NOT NULL,
+	reason TEXT NOT NULL,
+	PRIMARY KEY (ca, serial)
+) WITHOUT ROWID;
+
 CREATE TABLE token (
 	key     TEXT   NOT NULL PRIMARY KEY,
 	value   TEXT   NOT NULL,
