@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -380,24 +379,17 @@ func errACLNotSupported() error {
 	return errorf("AccessControlListNotSupported", "The bucket does not allow ACLs")
 }
 
-// granted says whether a canned ACL lets the caller read.
-func (q *request) granted(acl string, b *parsedBucket) bool {
+// granted says whether a canned ACL lets a caller read whom no policy allows
+// to, reason being the policies'. An ACL cannot stand in for the identity
+// policy that a principal of another account needs.
+func (q *request) granted(acl string, b *parsedBucket, reason iam.Reason) bool {
 	if b == nil || b.ownership == ownerEnforced || b.blocks(ignorePublicACLs) {
 		return false
 	}
-	switch acl {
-	case "public-read":
-		return true
-	case "authenticated-read":
-		return q.principal != nil && q.principal.Service == ""
+	if q.principal != nil && (q.principal.Service != "" || q.principal.Account != b.account && reason == iam.NoIdentityAllow) {
+		return false
 	}
-	return false
-}
-
-// errIsDenied says whether err is a refusal of authorize.
-func errIsDenied(err error) bool {
-	var e *apiError
-	return errors.As(err, &e) && e.code == "AccessDenied"
+	return acl == "public-read" || acl == "authenticated-read" && q.principal != nil
 }
 
 func appendACL(d *document, account, acl string) {

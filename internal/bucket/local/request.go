@@ -2,7 +2,6 @@ package local
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -313,6 +312,8 @@ func signatureError(err error, malformed string) error {
 		return errorf("InvalidRequest", "%s", e.Message)
 	case sigv4.PayloadMismatch:
 		return errorf("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+	case sigv4.DecodedLength:
+		return errorf("MissingContentLength", "%s", e.Message)
 	case sigv4.Chunk:
 		return errorf("IncompleteBody", "The request body is not a well-formed aws-chunked stream, or its chunk signatures do not match.")
 	}
@@ -401,35 +402,41 @@ func (s *Service) authorize(q *request, action, resource string) error {
 // authorizeIn decides one action on a resource of any bucket; b is nil when
 // the resource is not in a bucket that exists.
 func (s *Service) authorizeIn(q *request, action, resource string, b *parsedBucket) error {
-	if b != nil && s.internal(b.name) {
-		return nil // who comes this far is a service of the server's own
+	decision, reason := s.decide(q, action, resource, b)
+	if decision == iam.Allow {
+		return nil
 	}
-	if b == nil && q.inProcess && q.principal != nil && q.principal.Service != "" && s.internal(q.bucket) {
-		return nil // making an internal bucket
-	}
-	r := &iam.Request{Principal: q.principal, Action: "s3:" + action, Resource: resource, Context: s.conditions(q)}
-	var policy *iam.Policy
-	account := q.account()
-	if b != nil {
-		policy, account = b.policy, b.account
-		service := q.principal != nil && q.principal.Service != ""
-		if b.restricted() && q.account() != b.account && !service {
-			// RestrictPublicBuckets: a public policy works inside the account only.
-			if d := policy.Evaluate(r); d == iam.ExplicitDeny {
-				return errAccessDenied()
-			}
-			policy = nil
-		}
-		if q.owns(b) && policyAction(action) {
-			// The account itself can always mend its bucket's policy.
-			policy = nil
-		}
-	}
-	decision, reason := iam.Authorize(r, policy, account)
-	if decision == iam.Allow || decision == iam.ImplicitDeny && q.aclAllows(action, b) {
+	if decision == iam.ImplicitDeny && b != nil && strings.HasPrefix(action, "ListBucket") && q.granted(b.acl, b, reason) {
 		return nil
 	}
 	return s.denied(q, action, resource, reason)
+}
+
+// decide asks the policies alone, not the ACLs.
+func (s *Service) decide(q *request, action, resource string, b *parsedBucket) (iam.Decision, iam.Reason) {
+	service := q.principal != nil && q.principal.Service != ""
+	if s.internal(q.bucket) && b == nil || b != nil && s.internal(b.name) {
+		if q.inProcess && service {
+			return iam.Allow, iam.Allowed
+		}
+		return iam.ExplicitDeny, iam.ResourceDeny
+	}
+	r := &iam.Request{Principal: q.principal, Action: "s3:" + action, Resource: resource, Context: s.conditions(q)}
+	if b == nil {
+		return iam.Authorize(r, nil, q.account())
+	}
+	policy := b.policy
+	switch {
+	case policyAction(action) && q.owns(b):
+		// The account itself can always mend its bucket's policy.
+		policy = nil
+	case b.restricted() && q.account() != b.account && !service:
+		// RestrictPublicBuckets: a public policy grants nothing outside the account.
+		if policy.Evaluate(r) != iam.ExplicitDeny {
+			return iam.ImplicitDeny, iam.NoResourceAllow
+		}
+	}
+	return iam.Authorize(r, policy, b.account)
 }
 
 // denied is S3's AccessDenied, with the reason for callers who are known.
