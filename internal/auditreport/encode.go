@@ -2,7 +2,6 @@ package auditreport
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"time"
 	"unicode/utf8"
 )
@@ -31,60 +30,64 @@ func reason(n uint8) string {
 
 func knownReason(n uint8) bool { return int(n) < len(reasons) && reasons[n] != "" }
 
+// encoder writes rows; it remembers the dates of the one before. The zero
+// value is ready. Not safe for concurrent use.
+type encoder struct{ notBefore, notAfter, issuedAt, revokedAt day }
+
 const timeLayout = "2006-01-02T15:04:05-0700"
 
+// A day holds the last date that was written, since neighbours in a log mostly
+// share theirs. The zero value is ready.
+type day struct {
+	number int64 // days since 0000-01-01, plus one; 0 is none
+	text   [24]byte
+}
+
 // appendTime appends a time as audit-report.md 8.3 writes it, the same as
-// time.Time.AppendFormat in a tenth of its time.
-func appendTime(dst []byte, sec int64) []byte {
+// time.Time.AppendFormat.
+func (d *day) appendTime(dst []byte, sec int64) []byte {
 	// 0000-01-01 to 9999-12-31; what lies outside has no four-digit year.
 	const first, last = -62167219200, 253402300799
 	if sec < first || sec > last {
 		return time.Unix(sec, 0).UTC().AppendFormat(dst, timeLayout)
 	}
 	s := uint64(sec - first)
-	days, rest := uint32(s/86400), uint32(s%86400)
-
-	// Civil date from days since 0000-03-01 by the integer method of Neri and
-	// Schneider ("Euclidean affine functions", 2023), shifted by a whole
-	// 400-year cycle so that January and February of year 0 fit.
-	const cycle = 146097
-	n1 := 4*(days+cycle-60) + 3
-	century, n2 := n1/cycle, n1%cycle|3
-	hi, lo := bits.Mul32(2939745, n2)
-	year := 100*century + hi - 400
-	yday := lo / 2939745 / 4
-	n3 := 2141*yday + 197913
-	month, day := n3>>16, (n3&0xffff)/2141+1
-	if yday >= 306 {
-		year, month = year+1, month-12
+	number, rest := s/86400, uint32(s%86400)
+	if d.number != int64(number)+1 {
+		d.number = int64(number) + 1
+		date := time.Unix(sec, 0).UTC().AppendFormat(d.text[:0], timeLayout)
+		copy(d.text[:], date)
 	}
-
-	var b [24]byte
-	put2(b[0:], year/100)
-	put2(b[2:], year%100)
-	b[4] = '-'
-	put2(b[5:], month)
-	b[7] = '-'
-	put2(b[8:], day)
-	b[10] = 'T'
-	put2(b[11:], rest/3600)
-	b[13] = ':'
-	put2(b[14:], rest/60%60)
-	b[16] = ':'
-	put2(b[17:], rest%60)
-	copy(b[19:], "+0000")
-	return append(dst, b[:]...)
+	dst = append(dst, d.text[:]...)
+	b := (*[24]byte)(dst[len(dst)-24:])
+	put2(b[11:13], rest/3600)
+	put2(b[14:16], rest/60%60)
+	put2(b[17:19], rest%60)
+	return dst
 }
+
+const decimals = "00010203040506070809101112131415161718192021222324252627282930313233343536373839" +
+	"40414243444546474849505152535455565758596061626364656667686970717273747576777879" +
+	"8081828384858687888990919293949596979899"
 
 func put2(b []byte, n uint32) {
 	_ = b[1]
-	b[0], b[1] = '0'+byte(n/10), '0'+byte(n%10)
+	b[0], b[1] = decimals[2*n], decimals[2*n+1]
 }
 
 const hexDigits = "0123456789abcdef"
 
 // appendHex appends the serial as lower-case hex, padded on the left to 16 octets.
 func appendHex(dst, serial []byte) []byte {
+	if len(serial) == 16 {
+		dst = append(dst, "00000000000000000000000000000000"...)
+		b := (*[32]byte)(dst[len(dst)-32:])
+		s := (*[16]byte)(serial)
+		for i, c := range s {
+			b[2*i], b[2*i+1] = hexDigits[c>>4], hexDigits[c&15]
+		}
+		return dst
+	}
 	for n := len(serial); n < 16; n++ {
 		dst = append(dst, '0', '0')
 	}
@@ -96,6 +99,15 @@ func appendHex(dst, serial []byte) []byte {
 
 // appendSerial appends the serial with a colon between octets (audit-report.md 8.4).
 func appendSerial(dst, serial []byte) []byte {
+	if len(serial) == 16 {
+		dst = append(dst, "00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:"...)
+		b := (*[48]byte)(dst[len(dst)-48:])
+		s := (*[16]byte)(serial)
+		for i, c := range s {
+			b[3*i], b[3*i+1] = hexDigits[c>>4], hexDigits[c&15]
+		}
+		return dst[:len(dst)-1]
+	}
 	for n := len(serial); n < 16; n++ {
 		dst = append(dst, '0', '0', ':')
 	}
@@ -122,11 +134,16 @@ func has(w uint64, c byte) uint64 {
 
 // plainJSON tells whether b can stand in a JSON string as it is and is ASCII.
 func plainJSON(b []byte) bool {
+	var special uint64
 	for ; len(b) >= 8; b = b[8:] {
 		w := binary.LittleEndian.Uint64(b)
-		if w&highs|below(w, ' ')|has(w, '"')|has(w, '\\') != 0 {
-			return false
-		}
+		q, e := w^ones*'"', w^ones*'\\'
+		// High bit: not ASCII; and, exact for the lowest byte that has it,
+		// below space, a quote, a backslash.
+		special |= w | (w-ones*' ')&^w | (q-ones)&^q | (e-ones)&^e
+	}
+	if special&highs != 0 {
+		return false
 	}
 	for _, c := range b {
 		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {

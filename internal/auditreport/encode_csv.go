@@ -12,6 +12,11 @@ const CSVHeader = "awsAccountId,requestedByServicePrincipal,certificateArn,seria
 // line end, LF. A field is quoted only when it holds a comma, a quote, CR or
 // LF, or begins or ends with a space. Bytes that are not UTF-8 become U+FFFD.
 func AppendCSVRow(dst []byte, row *Row) []byte {
+	var e encoder
+	return e.appendCSV(dst, row)
+}
+
+func (e *encoder) appendCSV(dst []byte, row *Row) []byte {
 	dst = appendCSVField(dst, row.Account)
 	dst = append(dst, ',')
 	dst = appendCSVField(dst, row.Principal)
@@ -24,14 +29,14 @@ func AppendCSVRow(dst []byte, row *Row) []byte {
 	dst = append(dst, ',')
 	dst = appendCSVField(dst, row.Subject)
 	dst = append(dst, ',')
-	dst = appendTime(dst, row.NotBefore)
+	dst = e.notBefore.appendTime(dst, row.NotBefore)
 	dst = append(dst, ',')
-	dst = appendTime(dst, row.NotAfter)
+	dst = e.notAfter.appendTime(dst, row.NotAfter)
 	dst = append(dst, ',')
-	dst = appendTime(dst, row.IssuedAt)
+	dst = e.issuedAt.appendTime(dst, row.IssuedAt)
 	dst = append(dst, ',')
 	if row.Revoked {
-		dst = appendTime(dst, row.RevokedAt)
+		dst = e.revokedAt.appendTime(dst, row.RevokedAt)
 		dst = append(dst, ',')
 		dst = append(dst, reason(row.Reason)...)
 		dst = append(dst, ',')

@@ -6,6 +6,11 @@ import "unicode/utf8"
 // of audit-report.md 8.1 in their order, absent ones left out, escaped only
 // where RFC 8259 requires. Bytes that are not UTF-8 become U+FFFD.
 func AppendJSONRow(dst []byte, row *Row) []byte {
+	var e encoder
+	return e.appendJSON(dst, row)
+}
+
+func (e *encoder) appendJSON(dst []byte, row *Row) []byte {
 	dst = append(dst, `{"awsAccountId":"`...)
 	dst = appendJSONString(dst, row.Account)
 	if len(row.Principal) > 0 {
@@ -21,14 +26,14 @@ func AppendJSONRow(dst []byte, row *Row) []byte {
 	dst = append(dst, `","subject":"`...)
 	dst = appendJSONString(dst, row.Subject)
 	dst = append(dst, `","notBefore":"`...)
-	dst = appendTime(dst, row.NotBefore)
+	dst = e.notBefore.appendTime(dst, row.NotBefore)
 	dst = append(dst, `","notAfter":"`...)
-	dst = appendTime(dst, row.NotAfter)
+	dst = e.notAfter.appendTime(dst, row.NotAfter)
 	dst = append(dst, `","issuedAt":"`...)
-	dst = appendTime(dst, row.IssuedAt)
+	dst = e.issuedAt.appendTime(dst, row.IssuedAt)
 	if row.Revoked {
 		dst = append(dst, `","revokedAt":"`...)
-		dst = appendTime(dst, row.RevokedAt)
+		dst = e.revokedAt.appendTime(dst, row.RevokedAt)
 		dst = append(dst, `","revocationReason":"`...)
 		dst = append(dst, reason(row.Reason)...)
 	}

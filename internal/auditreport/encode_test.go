@@ -246,9 +246,10 @@ func FuzzRow(f *testing.F) {
 
 func TestAppendTime(t *testing.T) {
 	t.Parallel()
+	var d day
 	check := func(sec int64) {
 		t.Helper()
-		if got, want := string(appendTime(nil, sec)), time.Unix(sec, 0).UTC().Format(timeLayout); got != want {
+		if got, want := string(d.appendTime(nil, sec)), time.Unix(sec, 0).UTC().Format(timeLayout); got != want {
 			t.Fatalf("%d: %s, want %s", sec, got, want)
 		}
 	}
@@ -281,12 +282,13 @@ func TestRowsAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkRow(b *testing.B) {
-	row := vectors(b)[0].row(b)
+	var e encoder
+	row := vectors(b)[1].row(b)
 	buf := make([]byte, 0, 4096)
 	for _, bb := range []struct {
 		name   string
 		encode func([]byte, *Row) []byte
-	}{{"JSON", AppendJSONRow}, {"CSV", AppendCSVRow}} {
+	}{{"JSON", e.appendJSON}, {"CSV", e.appendCSV}} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(bb.encode(nil, row))))

@@ -2,7 +2,10 @@ package auditreport
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"chirograph.dev/internal/bucket"
@@ -11,57 +14,54 @@ import (
 	"chirograph.dev/internal/store"
 )
 
-// Log appends to a CA's log; *certlog.Log.
+// Log appends to a CA's log; *certlog.Log is one.
 type Log interface {
 	Append(ctx context.Context, ca string, r certlog.Record) (index uint64, err error)
 }
 
 // Entries reads a CA's log and the revocations that point into a range of it;
-// the store. Both are fixed below an index once the index exists.
+// the store is one. What lies below an index of the log never changes, so a
+// report needs no snapshot.
 type Entries interface {
 	LogEntries(ctx context.Context, ca string, lo, hi uint64, yield func(index uint64, entry []byte) error) error
+	// Revocations calls yield for the revocations of entries [lo, hi) whose own
+	// entry lies before before, in the order of the entries that they revoke.
 	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error
 }
 
-// Reports keeps the records of reports; the store.
+// Reports keeps the records of reports; the store is one.
 type Reports interface {
 	Report(ctx context.Context, ca, id string) (*store.AuditReport, error)
 	LastReport(ctx context.Context, ca string) (*store.AuditReport, error)
 	UnfinishedReports(ctx context.Context) ([]*store.AuditReport, error)
+	// UpdateReport replaces the record and counts its Version;
+	// store.ErrConflict when it changed since it was read.
 	UpdateReport(ctx context.Context, r *store.AuditReport) error
 }
 
 // Parts keeps what is in the bucket already of reports that are being
-// written; the store.
+// written; the store is one.
 type Parts interface {
 	PutUploadedPart(ctx context.Context, p *store.UploadedPart) error
 	UploadedParts(ctx context.Context, report string) ([]store.UploadedPart, error)
 	DeleteUploadedParts(ctx context.Context, report string) error
 }
 
-// Authorities knows the CAs. Authority gives a CA's record and its status as
-// of now (EXPIRED is derived); store.ErrNotFound when there is none.
+// Authorities knows the CAs; *ca.Service is one. Record gives a CA's record
+// and its status as of now (EXPIRED is derived). A CA that is unknown or gone
+// for good is a ResourceNotFoundException.
 type Authorities interface {
-	Authority(ctx context.Context, id string) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error)
+	Record(ctx context.Context, arn pca.ARN) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error)
 }
 
-// Event says that a report reached its end (audit-report.md 13). It is sent at
-// least once.
+// Event says that a report reached its end (audit-report.md 13). It is sent
+// when the report's record says so; a crash between the two loses it.
 type Event struct {
 	CAARN    string
 	ReportID string
 	Account  string
 	Time     time.Time
 	Failure  string // why it failed, in words; empty for a success
-}
-
-// Progress is how far a report has come, in log entries.
-type Progress struct {
-	Status      pca.AuditReportStatus
-	Done, Total uint64 // entries in the bucket, of entries that the report covers
-	Rows        uint64 // certificates listed so far
-	Bytes       uint64 // written so far
-	Reason      string // of a failure, in words
 }
 
 // Config is what a Service is made of.
@@ -74,39 +74,89 @@ type Config struct {
 	// Destination gives the client for the buckets that a CA writes into.
 	Destination func(ctx context.Context, account, caARN string) (*bucket.Client, error)
 	// Call identifies the call that ctx belongs to: who calls, and the SDK's
-	// invocation id (empty when there is none). Nil: from awsjson.
+	// invocation id, empty when there is none. Nil: retries of a call are not
+	// recognized.
 	Call func(ctx context.Context) (caller, invocation string)
 
 	Partition     string        // of ARNs; default aws
-	MinInterval   time.Duration // audit.min_interval; 0 is off
-	RefuseExpired bool          // audit.allowInactive=false: an EXPIRED CA may have no new reports
+	MinInterval   time.Duration // audit.min_interval between reports of a CA; 0 is off
+	RefuseExpired bool          // audit.allowInactive=false: an EXPIRED CA gets no new report
 	RetryFor      time.Duration // how long errors of the bucket are retried; default 10 minutes
-	Buffers       int           // bytes of rendered rows in memory; default 64 MiB
-	Events        func(Event)   // may be nil
-	Logger        *slog.Logger  // default slog.Default
+	Memory        int           // bytes for the rendered rows of one large report; default 64 MiB
+	Workers       int           // blocks rendered at a time; default 2
+	Events        func(Event)   // called once a report has ended; may be nil
+	Logger        *slog.Logger  // default slog.Default()
 }
 
-// Service serves the two operations and runs the reports.
+// Service serves the two operations and runs the reports. Safe for concurrent use.
 type Service struct {
-	cfg Config
-	now func() time.Time
+	cfg     Config
+	log     *slog.Logger
+	buffers buffers
+	now     func() time.Time
+	backoff time.Duration // the first pause between attempts; it doubles
+
+	// A report of at most one block never waits for a long one.
+	large, small chan struct{}
+
+	mu      sync.Mutex
+	waiting []*store.AuditReport // accepted, not yet taken by Run
+	jobs    map[string]*job      // by report id: being made, or waiting for their turn
+	wake    chan struct{}        // has one element when waiting is not empty
 }
+
+const (
+	defaultRetryFor = 10 * time.Minute
+	defaultMemory   = 64 << 20
+	defaultWorkers  = 2
+	smallReports    = 4 // small reports at a time; large ones go one by one, since each takes all of Memory
+)
 
 // New makes a Service. Nothing runs before Run.
 func New(cfg Config) (*Service, error) {
-	return &Service{cfg: cfg, now: time.Now}, nil
+	if cfg.Log == nil || cfg.Entries == nil || cfg.Reports == nil || cfg.Parts == nil || cfg.Authorities == nil || cfg.Destination == nil {
+		return nil, errors.New("auditreport: Log, Entries, Reports, Parts, Authorities and Destination are needed")
+	}
+	if cfg.Call == nil {
+		cfg.Call = func(context.Context) (string, string) { return "", "" }
+	}
+	if cfg.Partition == "" {
+		cfg.Partition = "aws"
+	}
+	if cfg.RetryFor == 0 {
+		cfg.RetryFor = defaultRetryFor
+	}
+	if cfg.Memory == 0 {
+		cfg.Memory = defaultMemory
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = defaultWorkers
+	}
+	if cfg.Events == nil {
+		cfg.Events = func(Event) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &Service{
+		cfg: cfg, log: cfg.Logger, now: time.Now, backoff: time.Second,
+		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports),
+		jobs: map[string]*job{}, wake: make(chan struct{}, 1),
+	}, nil
 }
 
-// Run resumes the reports that an earlier process left unfinished, and runs
-// those that are created, until ctx ends. A report that is running then is
-// left as it is, to be resumed.
-func (s *Service) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+// authority finds the CA that an ARN names.
+func (s *Service) authority(ctx context.Context, arn string) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error) {
+	a, err := pca.ParseCAARN(arn, s.cfg.Partition)
+	if err != nil {
+		return nil, "", err
+	}
+	return s.cfg.Authorities.Record(ctx, a)
 }
 
-// Progress tells how far a report has come; store.ErrNotFound when the CA has
-// no such report.
-func (s *Service) Progress(ctx context.Context, ca, id string) (Progress, error) {
-	return Progress{}, ctx.Err()
-}
+// stamp is the time in the precision that records keep.
+func (s *Service) stamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+// reading wraps an error of the store for the front, which logs it and
+// answers InternalFailure.
+func reading(what, id string, err error) error { return fmt.Errorf("reading %s %s: %w", what, id, err) }

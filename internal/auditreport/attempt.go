@@ -1,0 +1,372 @@
+package auditreport
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+// errTooLarge says that a report does not fit into the parts of one object.
+var errTooLarge = errors.New("the report has too many parts")
+
+// attempt writes the report from where it stands. It may be stopped at any
+// point and called again, by this process or the next.
+func (j *job) attempt(ctx context.Context) error {
+	r := j.report
+	client, err := j.service.cfg.Destination(ctx, r.Account, r.CAARN)
+	if err != nil {
+		return fmt.Errorf("reaching the buckets of CA %s: %w", r.CA, err)
+	}
+	w, err := j.resume(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := w.write(ctx); err != nil {
+		if errors.Is(err, bucket.ErrNoUpload) {
+			// Someone aborted the upload, or it expired: begin a new one.
+			return errors.Join(err, j.forgetUpload(ctx))
+		}
+		return err
+	}
+
+	// Step: the gate once more. Everything but the last request is done and
+	// nothing is visible yet; permission that was withdrawn stops it here.
+	if _, err := client.Gate(ctx, gateRequest(r, false)); err != nil {
+		return err
+	}
+
+	// Step: the object becomes visible, whole, and is looked at. A crash right
+	// after it is found by the next attempt: the store answers that the object
+	// exists, or that the upload is gone, and a look shows that it is ours.
+	var st bucket.Stored
+	if w.multipart() {
+		st, err = client.Complete(ctx, w.upload, w.uploaded())
+		if errors.Is(err, bucket.ErrNoUpload) {
+			return errors.Join(err, j.forgetUpload(ctx))
+		}
+	} else {
+		st, err = client.Put(ctx, j.object(), w.small, w.sum())
+	}
+	if err != nil {
+		return err
+	}
+	if !st.Seen {
+		j.log.WarnContext(ctx, "audit report written, but the credentials may not look at it (s3:GetObject)", "bucket", r.Bucket, "key", r.Key)
+	}
+
+	// Step: SUCCESS.
+	sum := w.sum()
+	r.Status, r.Reason, r.FinishedAt = pca.AuditReportStatus_SUCCESS, "", j.service.stamp()
+	r.Rows, r.Revoked, r.Bytes, r.SHA256, r.UploadID = w.rows, w.revoked, uint64(st.Size), sum[:], ""
+	if err := j.update(context.WithoutCancel(ctx)); err != nil {
+		r.Status = pca.AuditReportStatus_CREATING
+		r.UploadID = w.upload.ID
+		return err
+	}
+	j.service.buffers.put(w.small)
+	j.entries.Store(r.TreeSize)
+	j.ended(ctx)
+	return nil
+}
+
+// forgetUpload makes the next attempt begin a new upload.
+func (j *job) forgetUpload(ctx context.Context) error {
+	// The parts go first: an upload id without parts is resumed from the
+	// beginning, parts without their upload would be taken for another's.
+	if err := j.service.cfg.Parts.DeleteUploadedParts(ctx, j.report.ID); err != nil {
+		return fmt.Errorf("forgetting parts: %w", err)
+	}
+	j.report.UploadID = ""
+	j.entries.Store(0)
+	j.rows.Store(0)
+	j.bytes.Store(0)
+	return j.update(ctx)
+}
+
+func (j *job) object() bucket.Object {
+	r := j.report
+	contentType := "application/json"
+	if r.Format == pca.AuditReportResponseFormat_CSV {
+		contentType = "text/csv; charset=utf-8"
+	}
+	return bucket.Object{Bucket: r.Bucket, Key: r.Key, Account: r.Account, ContentType: contentType, ReportID: r.ID}
+}
+
+// writer brings the parts of one report into the bucket. Its methods are
+// called by one goroutine; uploads run in others.
+type writer struct {
+	job    *job
+	client *bucket.Client
+	layout layout
+	upload bucket.Upload // ID is empty until the report turns out to need parts
+
+	held      []part // not yet sent, since the report may still fit into one PutObject
+	heldBytes int
+	small     []byte // the whole report, when it did
+
+	rows, revoked uint64
+	from          uint64 // log index to render from
+	begun         int32  // parts that were in the bucket before this attempt
+	begunRows     uint64
+	begunRevoked  uint64
+	skip          int64 // bytes that they hold, when parts are uniform
+
+	slots chan struct{} // uploads in flight
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	parts []store.UploadedPart // in the bucket
+	err   error                // the first of an upload
+}
+
+// resume finds what of the report is in the bucket already (D-23).
+func (j *job) resume(ctx context.Context, client *bucket.Client) (*writer, error) {
+	r := j.report
+	w := &writer{job: j, client: client, layout: newLayout(r.TreeSize, client.UniformParts())}
+	w.slots = make(chan struct{}, parallel(j.service.cfg.Memory, w.layout.partSize(), j.service.cfg.Workers))
+	w.upload = bucket.Upload{Object: j.object(), ID: r.UploadID}
+	if r.UploadID == "" {
+		return w, nil
+	}
+	parts, err := j.service.cfg.Parts.UploadedParts(ctx, r.ID)
+	if err != nil {
+		return nil, fmt.Errorf("reading parts of report %s: %w", r.ID, err)
+	}
+	slices.SortFunc(parts, func(a, b store.UploadedPart) int { return cmp.Compare(a.Number, b.Number) })
+	// Parts finish in any order; those after a gap are written again.
+	for i, p := range parts {
+		if p.Number != int32(i+1) {
+			parts = parts[:i]
+			break
+		}
+	}
+	var size uint64
+	for _, p := range parts {
+		w.begunRows += p.Rows
+		w.begunRevoked += p.Revoked
+		w.from = p.Hi
+		size += p.Bytes
+	}
+	w.parts, w.begun = parts, int32(len(parts))
+	if w.layout.uniform > 0 {
+		// These parts end inside of rows: render all again, send what is missing.
+		w.skip, w.from = int64(size), 0
+	}
+	j.entries.Store(0)
+	j.rows.Store(0)
+	j.bytes.Store(0)
+	for _, p := range parts {
+		j.count(p)
+	}
+	return w, nil
+}
+
+// parallel is how many uploads run beside the rendering within a budget of
+// memory: the blocks that are rendered and the part that is filled count too (D-22).
+func parallel(memory, partSize, workers int) int {
+	return min(max(memory/partSize-workers-1, 1), bucket.MaxParallel)
+}
+
+func (j *job) count(p store.UploadedPart) {
+	j.entries.Add(p.Hi - p.Lo)
+	j.rows.Add(p.Rows)
+	j.bytes.Add(p.Bytes)
+}
+
+// multipart tells whether the report is written in parts.
+func (w *writer) multipart() bool { return w.upload.ID != "" }
+
+// write renders what is missing and sends it, until only the last step is
+// left: all parts are in the bucket, or the whole report is in small.
+func (w *writer) write(ctx context.Context) error {
+	r := w.job.report
+	if w.begun > 0 && w.parts[w.begun-1].Hi == r.TreeSize {
+		w.rows, w.revoked = w.begunRows, w.begunRevoked
+		return nil // the last part is the only one that ends there
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer w.wg.Wait()
+	defer cancel()
+
+	a := &assembler{
+		layout: w.layout, format: r.Format, buffers: &w.job.service.buffers,
+		next: part{number: w.begun + 1, lo: w.from, hi: w.from},
+		emit: func(p part) error { return w.send(ctx, p) },
+	}
+	if w.layout.uniform > 0 {
+		a.skip = w.skip
+	} else {
+		a.rows, a.revoked = w.begunRows, w.begunRevoked
+	}
+	render := &renderer{
+		entries: w.job.service.cfg.Entries, ca: r.CA, caARN: []byte(r.CAARN), format: r.Format, size: r.TreeSize,
+		workers: w.job.service.cfg.Workers, buffers: &w.job.service.buffers,
+	}
+	if err := render.run(ctx, w.from, a.add); err != nil {
+		return w.first(err)
+	}
+	if err := a.finish(); err != nil {
+		return w.first(err)
+	}
+	w.rows, w.revoked = a.rows, a.revoked
+	if !w.multipart() {
+		if w.heldBytes <= bucket.MaxPut {
+			w.join()
+			return nil
+		}
+		if err := w.begin(ctx); err != nil {
+			return w.first(err)
+		}
+	}
+	w.wg.Wait()
+	return w.first(nil)
+}
+
+// first is the error of an upload, if there was one, before what it led to.
+func (w *writer) first(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	return err
+}
+
+// send takes a part from the assembler.
+func (w *writer) send(ctx context.Context, p part) error {
+	if w.multipart() {
+		return w.put(ctx, p)
+	}
+	w.held = append(w.held, p)
+	w.heldBytes += len(p.buf)
+	if w.heldBytes <= bucket.MaxPut {
+		return nil
+	}
+	return w.begin(ctx)
+}
+
+// join makes one buffer of a small report.
+func (w *writer) join() {
+	w.small = w.held[0].buf
+	for _, p := range w.held[1:] {
+		w.small = append(w.small, p.buf...)
+		w.job.service.buffers.put(p.buf)
+	}
+	w.held = nil
+}
+
+// begin starts a multipart upload with the parts that were held.
+func (w *writer) begin(ctx context.Context) error {
+	r := w.job.report
+	// An upload whose id was lost in a crash between the next two steps. Only
+	// one report of a CA is made at a time, so any other upload is such a one.
+	if n, err := w.client.Sweep(ctx, r.Bucket, r.Account, "audit-report/"+r.CA+"/", ""); err != nil {
+		w.job.log.WarnContext(ctx, "sweeping dangling uploads", "error", err)
+	} else if n > 0 {
+		w.job.log.InfoContext(ctx, "dangling uploads aborted", "uploads", n)
+	}
+	u, err := w.client.CreateUpload(ctx, w.job.object())
+	if err != nil {
+		return fmt.Errorf("beginning the upload: %w", err)
+	}
+	r.UploadID = u.ID
+	if err := w.job.update(ctx); err != nil {
+		r.UploadID = ""
+		return fmt.Errorf("recording the upload: %w", err)
+	}
+	w.upload = u
+	held := w.held
+	w.held, w.heldBytes = nil, 0
+	for _, p := range held {
+		if err := w.put(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put uploads a part beside the rendering; it waits while too many are under way.
+func (w *writer) put(ctx context.Context, p part) error {
+	if p.number > bucket.MaxParts {
+		return errTooLarge
+	}
+	select {
+	case w.slots <- struct{}{}:
+	case <-ctx.Done():
+		return w.first(ctx.Err())
+	}
+	if err := w.first(nil); err != nil {
+		<-w.slots
+		return err
+	}
+	w.wg.Go(func() {
+		defer func() { <-w.slots }()
+		if err := w.putNow(ctx, p); err != nil {
+			w.mu.Lock()
+			if w.err == nil {
+				w.err = err
+			}
+			w.mu.Unlock()
+			return
+		}
+		w.job.service.buffers.put(p.buf)
+	})
+	return nil
+}
+
+func (w *writer) putNow(ctx context.Context, p part) error {
+	sum := sha256.Sum256(p.buf)
+	done, err := w.client.UploadPart(ctx, w.upload, p.number, p.buf, sum)
+	if err != nil {
+		return fmt.Errorf("uploading part %d: %w", p.number, err)
+	}
+	up := store.UploadedPart{
+		Report: w.job.report.ID, Number: p.number, Lo: p.lo, Hi: p.hi, Rows: p.rows, Revoked: p.revoked,
+		Bytes: uint64(len(p.buf)), ETag: done.ETag, Checksum: done.Checksum, SHA256: sum[:],
+	}
+	// A crash before this line has the part written again, with the same bytes.
+	if err := w.job.service.cfg.Parts.PutUploadedPart(ctx, &up); err != nil {
+		return fmt.Errorf("recording part %d: %w", p.number, err)
+	}
+	w.mu.Lock()
+	w.parts = append(w.parts, up)
+	w.mu.Unlock()
+	w.job.count(up)
+	return nil
+}
+
+// uploaded lists all parts in order; only after write.
+func (w *writer) uploaded() []bucket.Part {
+	slices.SortFunc(w.parts, func(a, b store.UploadedPart) int { return cmp.Compare(a.Number, b.Number) })
+	parts := make([]bucket.Part, len(w.parts))
+	for i, p := range w.parts {
+		parts[i] = bucket.Part{Number: p.Number, Size: int64(p.Bytes), ETag: p.ETag, Checksum: p.Checksum}
+	}
+	return parts
+}
+
+// sum identifies the report's bytes; only after write. It is the file's
+// SHA-256 when it was written in one piece, and else the SHA-256 of the parts'
+// SHA-256 hashes in order (S3's COMPOSITE), since parts are hashed in parallel
+// and never read again (proof.md 3).
+func (w *writer) sum() [32]byte {
+	if !w.multipart() {
+		return sha256.Sum256(w.small)
+	}
+	w.uploaded()
+	if len(w.parts) == 1 {
+		return [32]byte(w.parts[0].SHA256)
+	}
+	h := sha256.New()
+	for _, p := range w.parts {
+		h.Write(p.SHA256)
+	}
+	return [32]byte(h.Sum(nil))
+}

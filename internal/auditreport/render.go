@@ -1,0 +1,239 @@
+package auditreport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+// errLog says that the log does not read as it was written. No retry helps.
+var errLog = errors.New("the log of the certificate authority is damaged")
+
+// chunkLimit is the rendered size in bytes at which a chunk ends before its
+// block does. Blocks of ordinary rows stay below it.
+const chunkLimit = 16 << 20
+
+// chunk is a run of rendered rows. A JSON row begins with ",\n"; the assembler
+// makes that "[\n" for the first row of a report. The chunk of the log's
+// beginning holds the header of a CSV report.
+type chunk struct {
+	buf           []byte
+	lo, hi        uint64 // log range
+	rows, revoked uint64
+	endsBlock     bool
+}
+
+// renderer renders a log prefix: always the same bytes for the same prefix.
+type renderer struct {
+	entries Entries
+	ca      string
+	caARN   []byte
+	format  pca.AuditReportResponseFormat
+	size    uint64 // of the prefix
+	workers int
+	buffers *buffers
+}
+
+// run renders the entries [lo, size) block by block, in parallel, and calls
+// take for the chunks in the order of the log. take owns the chunk's buffer.
+// At most workers+1 blocks are in memory.
+func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) error {
+	type block struct {
+		chunks chan chunk
+		err    error // set before chunks is closed
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+
+	scribes := make(chan *scribe, r.workers)
+	for range r.workers {
+		scribes <- &scribe{renderer: r}
+	}
+	queue := make(chan *block, r.workers)
+	wg.Go(func() {
+		defer close(queue)
+		for lo < r.size {
+			hi := min((lo/certlog.BlockSize+1)*certlog.BlockSize, r.size)
+			var s *scribe
+			select {
+			case s = <-scribes:
+			case <-ctx.Done():
+				return
+			}
+			b := &block{chunks: make(chan chunk)}
+			select {
+			case queue <- b:
+			case <-ctx.Done():
+				return
+			}
+			from := lo
+			wg.Go(func() {
+				b.err = s.block(ctx, from, hi, b.chunks)
+				close(b.chunks)
+				scribes <- s
+			})
+			lo = hi
+		}
+	})
+	for b := range queue {
+		for c := range b.chunks {
+			if err := take(c); err != nil {
+				return err
+			}
+		}
+		if b.err != nil {
+			return b.err
+		}
+	}
+	return ctx.Err()
+}
+
+// scribe renders one block at a time and keeps what it needs for that.
+type scribe struct {
+	*renderer
+	encoder     encoder
+	entry       certlog.Entry
+	row         Row
+	revocations []store.Revocation
+}
+
+func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) error {
+	s.revocations = s.revocations[:0]
+	err := s.entries.Revocations(ctx, s.ca, lo, hi, s.size, func(v store.Revocation) error {
+		s.revocations = append(s.revocations, v)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading revocations of entries %d to %d: %w", lo, hi, err)
+	}
+	revocations := s.revocations
+
+	c := chunk{buf: s.buffers.get(hi - lo), lo: lo}
+	if lo == 0 && s.format == pca.AuditReportResponseFormat_CSV {
+		c.buf = append(c.buf, CSVHeader...)
+	}
+	send := func() error {
+		select {
+		case out <- c:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	next := lo
+	err = s.entries.LogEntries(ctx, s.ca, lo, hi, func(index uint64, entry []byte) error {
+		if index != next {
+			return fmt.Errorf("%w: entry %d follows %d", errLog, index, next)
+		}
+		next++
+		if err := s.entry.Decode(entry); err != nil {
+			return fmt.Errorf("%w: entry %d: %w", errLog, index, err)
+		}
+		if s.entry.Type != certlog.TypeIssue {
+			return nil
+		}
+		var v *store.Revocation
+		if len(revocations) > 0 && revocations[0].IssueIndex == index {
+			v, revocations = &revocations[0], revocations[1:]
+			if !knownReason(v.Reason) {
+				return fmt.Errorf("%w: entry %d revokes for the unknown reason %d", errLog, v.RevokeIndex, v.Reason)
+			}
+			c.revoked++
+		}
+		s.append(&c, v)
+		if len(c.buf) < chunkLimit || next == hi {
+			return nil
+		}
+		c.hi = next
+		if err := send(); err != nil {
+			return err
+		}
+		c = chunk{buf: s.buffers.get(hi - next), lo: next}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading entries %d to %d: %w", lo, hi, err)
+	case next != hi:
+		return fmt.Errorf("%w: entries %d to %d are missing", errLog, next, hi)
+	case len(revocations) > 0:
+		return fmt.Errorf("%w: entry %d revokes entry %d, which issued nothing", errLog, revocations[0].RevokeIndex, revocations[0].IssueIndex)
+	}
+	c.hi, c.endsBlock = hi, true
+	return send()
+}
+
+// append renders the entry, an issued certificate, with its revocation or nil.
+func (s *scribe) append(c *chunk, v *store.Revocation) {
+	e := &s.entry
+	s.row = Row{
+		Account: e.Account, Principal: servicePrincipal(e.Principal), CAARN: s.caARN, Serial: e.Serial, Subject: e.Subject,
+		NotBefore: e.NotBefore, NotAfter: e.NotAfter, IssuedAt: e.Time / 1000, Template: e.TemplateARN,
+	}
+	if v != nil {
+		s.row.Revoked, s.row.RevokedAt, s.row.Reason = true, v.Time/1000, v.Reason
+	}
+	if s.format == pca.AuditReportResponseFormat_CSV {
+		c.buf = s.encoder.appendCSV(c.buf, &s.row)
+	} else {
+		c.buf = append(c.buf, ',', '\n')
+		c.buf = s.encoder.appendJSON(c.buf, &s.row)
+	}
+	c.rows++
+}
+
+// servicePrincipal is what stands in requestedByServicePrincipal: the caller
+// when it is a service. People and programs have ARNs, services have not.
+func servicePrincipal(caller []byte) []byte {
+	if len(caller) > 4 && string(caller[:4]) == "arn:" {
+		return nil
+	}
+	return caller
+}
+
+// buffers hands out the big byte slices that rows are rendered into, and takes
+// them back, so that the garbage of a report does not grow with its length.
+type buffers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+// rowSize is a generous mean length of a rendered row in bytes.
+const rowSize = 640
+
+// get returns an empty buffer with room for so many rows, mostly.
+func (b *buffers) get(rows uint64) []byte {
+	want := int(min(rows, certlog.BlockSize))*rowSize + 4096
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.free) - 1; i >= 0; i-- {
+		if buf := b.free[i]; cap(buf) >= want {
+			b.free = append(b.free[:i], b.free[i+1:]...)
+			return buf[:0]
+		}
+	}
+	return make([]byte, 0, want)
+}
+
+// put gives a buffer back. Small ones, and giants of unusual rows, are not kept.
+func (b *buffers) put(buf []byte) {
+	const whole = certlog.BlockSize*rowSize + 4096
+	if cap(buf) < whole || cap(buf) > 2*whole {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.free) < maxFree {
+		b.free = append(b.free, buf)
+	}
+}
+
+// maxFree buffers are kept between reports; more come and go with large ones.
+const maxFree = 4
