@@ -460,9 +460,9 @@ func policyAction(action string) bool {
 	return action == "GetBucketPolicy" || action == "PutBucketPolicy" || action == "DeleteBucketPolicy"
 }
 
-// conditions are the keys that a policy may test. For a service of the server
-// they are those of D-12 and nothing else, so that the gate and the service
-// decide alike.
+// conditions are the keys that a policy may test, besides those that come with
+// the principal. For a service of the server they are those of D-12 and
+// nothing else, so that the gate and the service decide alike.
 func (s *Service) conditions(q *request) map[string][]string {
 	c := map[string][]string{"aws:SecureTransport": {strconv.FormatBool(q.inProcess || q.http.TLS != nil)}}
 	set := func(key, value string) {
@@ -474,8 +474,6 @@ func (s *Service) conditions(q *request) map[string][]string {
 	set("s3:x-amz-server-side-encryption", q.header.Get("X-Amz-Server-Side-Encryption"))
 	set("s3:x-amz-server-side-encryption-aws-kms-key-id", q.header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"))
 	if q.principal != nil && q.principal.Service != "" {
-		c["aws:PrincipalIsAWSService"] = []string{"true"}
-		c["aws:PrincipalServiceName"] = []string{q.principal.Service}
 		return c
 	}
 	now := s.cfg.Now().UTC()
