@@ -152,7 +152,7 @@ func (l *Log) withdraw(w *waiter) bool {
 // others longer than for one commit, and the queue is served in order.
 func (l *Log) lead(ctx context.Context) {
 	batch := l.take()
-	defer l.handOver()
+	defer l.handOver() // after everyone of the batch has an answer
 	defer func() {
 		for _, w := range batch {
 			if !w.finished { // only after a panic of the store
@@ -240,7 +240,13 @@ func (l *Log) commit(ctx context.Context, waiting []*waiter) {
 				}
 			}
 		}
-		waiting = slices.DeleteFunc(waiting, func(w *waiter) bool { return w.finished })
+		left := make([]*waiter, 0, len(waiting)) // waiting belongs to lead
+		for _, w := range waiting {
+			if !w.finished {
+				left = append(left, w)
+			}
+		}
+		waiting = left
 	}
 }
 
