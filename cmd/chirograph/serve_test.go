@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"database/sql"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -28,8 +29,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-
-	"chirograph.dev/internal/store/sqlite"
 )
 
 // instance is a server that runs in this process, with clients made as a user
@@ -197,11 +196,11 @@ func TestServeRefusesFolders(t *testing.T) {
 		if err := i.close(); err != nil {
 			t.Fatal(err)
 		}
-		db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(i.DataDir, "chirograph.db")})
+		db, err := sql.Open("sqlite", filepath.Join(i.DataDir, "chirograph.db"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.PutSetting(t.Context(), sqlite.SettingFormat, "9999"); err != nil {
+		if _, err := db.ExecContext(t.Context(), "UPDATE setting SET value = '9999' WHERE name = 'format'"); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Close(); err != nil {
