@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"regexp"
 	"strconv"
@@ -46,13 +47,15 @@ type decoder struct {
 }
 
 func decode(b []byte, root func(*decoder)) error {
-	d := decoder{d: jsontext.NewDecoder(bytes.NewReader(b), jsontext.AllowDuplicateNames(true))}
+	// A bytes.Buffer is read in place; names that stand twice are an error, so
+	// that nobody in between can have read the other one.
+	d := decoder{d: jsontext.NewDecoder(bytes.NewBuffer(b))}
 	if d.d.PeekKind() != '{' {
 		return Errorf(SerializationException, "The request body must be one JSON object.")
 	}
 	root(&d)
 	if d.err == nil {
-		if _, err := d.d.ReadToken(); err == nil {
+		if _, err := d.d.ReadToken(); err != io.EOF {
 			d.err = errors.New("data after the JSON object")
 		}
 	}
@@ -145,6 +148,13 @@ func (d *decoder) list(min, max int64, element func()) {
 	var n int64
 	for d.err == nil && d.d.PeekKind() != ']' {
 		n++
+		if n > max {
+			// Counted, not kept: a short body could hold a million of them.
+			if err := d.d.SkipValue(); err != nil {
+				d.fail(err)
+			}
+			continue
+		}
 		d.path = append(d.path, strconv.FormatInt(n, 10), "member")
 		if d.null() {
 			d.violate("null", "Member must not be null")
@@ -227,10 +237,10 @@ func (d *decoder) long(min, max int64) int64 {
 		n = int64(f)
 	}
 	if n < min {
-		d.violate("'"+text+"'", "Member must have value greater than or equal to "+strconv.FormatInt(min, 10))
+		d.violate(quote(text), "Member must have value greater than or equal to "+strconv.FormatInt(min, 10))
 	}
 	if n > max {
-		d.violate("'"+text+"'", "Member must have value less than or equal to "+strconv.FormatInt(max, 10))
+		d.violate(quote(text), "Member must have value less than or equal to "+strconv.FormatInt(max, 10))
 	}
 	return n
 }

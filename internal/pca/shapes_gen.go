@@ -462,6 +462,11 @@ func (v *CreateCertificateAuthorityAuditReportRequest) Decode(b []byte) error {
 	return decode(b, v.decode)
 }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *CreateCertificateAuthorityAuditReportRequest) Resource() string {
+	return v.CertificateAuthorityArn
+}
+
 // CreateCertificateAuthorityAuditReportResponse is a structure of the API.
 type CreateCertificateAuthorityAuditReportResponse struct {
 	AuditReportId string `json:"AuditReportId,omitempty"`
@@ -605,6 +610,9 @@ func (v *CreatePermissionRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *CreatePermissionRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *CreatePermissionRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // CrlConfiguration is a structure of the API.
 type CrlConfiguration struct {
@@ -851,6 +859,9 @@ func (v *DeleteCertificateAuthorityRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *DeleteCertificateAuthorityRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *DeleteCertificateAuthorityRequest) Resource() string { return v.CertificateAuthorityArn }
+
 // DeletePermissionRequest is a structure of the API.
 type DeletePermissionRequest struct {
 	CertificateAuthorityArn string `json:"CertificateAuthorityArn"`
@@ -896,6 +907,9 @@ func (v *DeletePermissionRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *DeletePermissionRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *DeletePermissionRequest) Resource() string { return v.CertificateAuthorityArn }
+
 // DeletePolicyRequest is a structure of the API.
 type DeletePolicyRequest struct {
 	ResourceArn string `json:"ResourceArn"`
@@ -924,6 +938,9 @@ func (v *DeletePolicyRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *DeletePolicyRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *DeletePolicyRequest) Resource() string { return v.ResourceArn }
 
 // DescribeCertificateAuthorityAuditReportRequest is a structure of the API.
 type DescribeCertificateAuthorityAuditReportRequest struct {
@@ -966,6 +983,11 @@ func (v *DescribeCertificateAuthorityAuditReportRequest) Decode(b []byte) error 
 	return decode(b, v.decode)
 }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *DescribeCertificateAuthorityAuditReportRequest) Resource() string {
+	return v.CertificateAuthorityArn
+}
+
 // DescribeCertificateAuthorityAuditReportResponse is a structure of the API.
 type DescribeCertificateAuthorityAuditReportResponse struct {
 	AuditReportStatus AuditReportStatus `json:"AuditReportStatus,omitempty"`
@@ -1002,6 +1024,9 @@ func (v *DescribeCertificateAuthorityRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *DescribeCertificateAuthorityRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *DescribeCertificateAuthorityRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // DescribeCertificateAuthorityResponse is a structure of the API.
 type DescribeCertificateAuthorityResponse struct {
@@ -1250,6 +1275,11 @@ func (v *GetCertificateAuthorityCertificateRequest) Decode(b []byte) error {
 	return decode(b, v.decode)
 }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *GetCertificateAuthorityCertificateRequest) Resource() string {
+	return v.CertificateAuthorityArn
+}
+
 // GetCertificateAuthorityCertificateResponse is a structure of the API.
 type GetCertificateAuthorityCertificateResponse struct {
 	Certificate      string `json:"Certificate,omitempty"`
@@ -1284,6 +1314,9 @@ func (v *GetCertificateAuthorityCsrRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *GetCertificateAuthorityCsrRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *GetCertificateAuthorityCsrRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // GetCertificateAuthorityCsrResponse is a structure of the API.
 type GetCertificateAuthorityCsrResponse struct {
@@ -1329,6 +1362,9 @@ func (v *GetCertificateRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *GetCertificateRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *GetCertificateRequest) Resource() string { return v.CertificateAuthorityArn }
+
 // GetCertificateResponse is a structure of the API.
 type GetCertificateResponse struct {
 	Certificate      string `json:"Certificate,omitempty"`
@@ -1363,6 +1399,9 @@ func (v *GetPolicyRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *GetPolicyRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *GetPolicyRequest) Resource() string { return v.ResourceArn }
 
 // GetPolicyResponse is a structure of the API.
 type GetPolicyResponse struct {
@@ -1414,6 +1453,11 @@ func (v *ImportCertificateAuthorityCertificateRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *ImportCertificateAuthorityCertificateRequest) Decode(b []byte) error {
 	return decode(b, v.decode)
+}
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *ImportCertificateAuthorityCertificateRequest) Resource() string {
+	return v.CertificateAuthorityArn
 }
 
 // IssueCertificateRequest is a structure of the API.
@@ -1500,6 +1544,9 @@ func (v *IssueCertificateRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *IssueCertificateRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *IssueCertificateRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // IssueCertificateResponse is a structure of the API.
 type IssueCertificateResponse struct {
@@ -1686,6 +1733,9 @@ func (v *ListPermissionsRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *ListPermissionsRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *ListPermissionsRequest) Resource() string { return v.CertificateAuthorityArn }
+
 // ListPermissionsResponse is a structure of the API.
 type ListPermissionsResponse struct {
 	NextToken   string       `json:"NextToken,omitempty"`
@@ -1732,6 +1782,9 @@ func (v *ListTagsRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *ListTagsRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *ListTagsRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // ListTagsResponse is a structure of the API.
 type ListTagsResponse struct {
@@ -1933,6 +1986,9 @@ func (v *PutPolicyRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *PutPolicyRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *PutPolicyRequest) Resource() string { return v.ResourceArn }
+
 // Qualifier is a structure of the API.
 type Qualifier struct {
 	CpsUri string `json:"CpsUri"`
@@ -1996,6 +2052,9 @@ func (v *RestoreCertificateAuthorityRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *RestoreCertificateAuthorityRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *RestoreCertificateAuthorityRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // RevocationConfiguration is a structure of the API.
 type RevocationConfiguration struct {
@@ -2089,6 +2148,9 @@ func (v *RevokeCertificateRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *RevokeCertificateRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *RevokeCertificateRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // S3ObjectAcl is an enumeration of the API.
 type S3ObjectAcl string
@@ -2195,6 +2257,9 @@ func (v *TagCertificateAuthorityRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *TagCertificateAuthorityRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *TagCertificateAuthorityRequest) Resource() string { return v.CertificateAuthorityArn }
+
 // UntagCertificateAuthorityRequest is a structure of the API.
 type UntagCertificateAuthorityRequest struct {
 	CertificateAuthorityArn string `json:"CertificateAuthorityArn"`
@@ -2238,6 +2303,9 @@ func (v *UntagCertificateAuthorityRequest) decode(d *decoder) {
 // shape and a ValidationException that names every constraint b breaks.
 func (v *UntagCertificateAuthorityRequest) Decode(b []byte) error { return decode(b, v.decode) }
 
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *UntagCertificateAuthorityRequest) Resource() string { return v.CertificateAuthorityArn }
+
 // UpdateCertificateAuthorityRequest is a structure of the API.
 type UpdateCertificateAuthorityRequest struct {
 	CertificateAuthorityArn string                     `json:"CertificateAuthorityArn"`
@@ -2279,6 +2347,9 @@ func (v *UpdateCertificateAuthorityRequest) decode(d *decoder) {
 // Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the
 // shape and a ValidationException that names every constraint b breaks.
 func (v *UpdateCertificateAuthorityRequest) Decode(b []byte) error { return decode(b, v.decode) }
+
+// Resource is the ARN of the certificate authority that the request is about.
+func (v *UpdateCertificateAuthorityRequest) Resource() string { return v.CertificateAuthorityArn }
 
 // Validity is a structure of the API.
 type Validity struct {

@@ -285,6 +285,12 @@ func (g *generator) structure(n string, s *shape, input bool) {
 	if strings.HasSuffix(n, "Request") {
 		g.p("// Decode reads the JSON object in b. It reports a SerializationException when b does not parse to the\n// shape and a ValidationException that names every constraint b breaks.")
 		g.p("func (v *%s) Decode(b []byte) error { return decode(b, v.decode) }\n", n)
+		for _, m := range s.Members {
+			if m.Name == "CertificateAuthorityArn" || m.Name == "ResourceArn" {
+				g.p("// Resource is the ARN of the certificate authority that the request is about.")
+				g.p("func (v *%s) Resource() string { return v.%s }\n", n, m.Name)
+			}
+		}
 	}
 }
 
