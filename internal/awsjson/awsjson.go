@@ -1,0 +1,466 @@
+// Package awsjson speaks AWS JSON 1.1: it takes one POST, checks its
+// signature, reads it into the shape of its operation, authorises it, calls
+// the operation, and writes the result or the error. No other place turns
+// errors into bytes (api.md 1).
+//
+// The order of checks is fixed, and so is what a caller can learn from it:
+// operation, size, signature, shape, kind of ARN, authorisation, and only then
+// whether anything exists (audit-report.md 2.1).
+package awsjson
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/sigv4"
+)
+
+const (
+	contentType = "application/x-amz-json-1.1"
+
+	// maxBody is the largest request: a chain of 2 MiB is 2.8 MiB of base64.
+	maxBody = 4 << 20
+	// maxPooled keeps buffers that one large request grew out of the pool.
+	maxPooled = 64 << 10
+
+	// unknownOperation stands for every operation that this server does not
+	// have, in logs and metrics.
+	unknownOperation = "unknown"
+)
+
+// Config is all that a Handler needs.
+type Config struct {
+	Partition string   // of ARNs; default aws
+	Regions   []string // regions to accept in signatures; none: any
+	// Credential finds an access key: its secret and whose it is. ok is false
+	// when nobody has it. It is asked at every request and must be fast; safe
+	// for concurrent use.
+	Credential func(ctx context.Context, accessKeyID string) (secret string, p *iam.Principal, ok bool, err error)
+	// Authorize decides a request; account owns the resource, or is empty
+	// when the resource is *. It runs before the operation and must not tell
+	// whether the resource exists. Nil: the caller's identity policies decide.
+	Authorize func(ctx context.Context, r *iam.Request, account string) (iam.Decision, iam.Reason, error)
+	// Operations are those that this server has; the others of the API are unknown to it.
+	Operations []Operation
+	// Observe is told of every answer; code is OK or the error's code. May be nil.
+	Observe func(operation, code string, d time.Duration)
+	Log     *slog.Logger     // nil: slog.Default
+	Now     func() time.Time // nil: time.Now
+}
+
+// Operation is one operation of the API.
+type Operation struct {
+	name   string
+	decode func(body []byte) (in any, err error)
+	call   func(ctx context.Context, in any) (out any, err error)
+}
+
+// request is what the generated shapes of requests can do.
+type request[T any] interface {
+	*T
+	Decode(body []byte) error
+}
+
+// Op makes an Operation of a method. An operation without output has Out
+// struct{}; its answer has an empty body.
+func Op[In, Out any, P request[In]](name string, f func(context.Context, *In) (*Out, error)) Operation {
+	_, empty := any((*Out)(nil)).(*struct{})
+	return Operation{
+		name: name,
+		decode: func(body []byte) (any, error) {
+			in := P(new(In))
+			return in, in.Decode(body)
+		},
+		call: func(ctx context.Context, in any) (any, error) {
+			out, err := f(ctx, (*In)(in.(P)))
+			if err != nil || empty {
+				return nil, err
+			}
+			if out == nil {
+				return nil, errors.New("the operation has neither an output nor an error")
+			}
+			return out, nil
+		},
+	}
+}
+
+// Handler answers the API. It is safe for concurrent use.
+type Handler struct {
+	cfg        Config
+	operations map[string]*Operation // by X-Amz-Target
+	verifier   *sigv4.Verifier
+	buffers    sync.Pool // *bytes.Buffer
+}
+
+// New makes a Handler. An operation that the API does not have, or that is
+// given twice, is an error.
+func New(cfg Config) (*Handler, error) {
+	if cfg.Partition == "" {
+		cfg.Partition = "aws"
+	}
+	if cfg.Authorize == nil {
+		cfg.Authorize = func(_ context.Context, r *iam.Request, account string) (iam.Decision, iam.Reason, error) {
+			d, why := iam.Authorize(r, nil, account)
+			return d, why, nil
+		}
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, string, time.Duration) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	known := map[string]bool{}
+	for _, op := range pca.Operations() {
+		known[op.Name] = true
+	}
+	for _, op := range cfg.Operations {
+		target := pca.TargetPrefix + "." + op.name
+		if !known[op.name] || h.operations[target] != nil {
+			return nil, fmt.Errorf("operation %q is not one of the API, or is given twice", op.name)
+		}
+		h.operations[target] = &op
+	}
+	h.verifier = sigv4.New(sigv4.Config{
+		Secret: func(ctx context.Context, id string) (string, bool, error) {
+			secret, _, ok, err := cfg.Credential(ctx, id)
+			return secret, ok, err
+		},
+		Services: []string{pca.Service}, Regions: cfg.Regions, Now: cfg.Now,
+	})
+	return h, nil
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := h.cfg.Now()
+	c := &call{Call: Call{Operation: unknownOperation, RequestID: uuid.NewString(), Invocation: r.Header.Get("Amz-Sdk-Invocation-Id")}, handler: h}
+	buf := h.buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	defer func() {
+		if buf.Cap() <= maxPooled {
+			h.buffers.Put(buf)
+		}
+	}()
+
+	err := h.serve(w, r, c, buf)
+	code, status := "OK", http.StatusOK
+	var failure *pca.Error
+	if err != nil {
+		failure = answerOf(r.Context(), err, c)
+		code, status = string(failure.Code), failure.Code.HTTPStatus()
+		appendError(buf, failure)
+		w.Header().Set("X-Amzn-Errortype", code)
+	}
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("X-Amzn-Requestid", c.RequestID)
+	header.Set("Content-Length", strconv.Itoa(buf.Len()))
+	w.WriteHeader(status)
+	// A client that has gone is no matter of the server's.
+	_, _ = w.Write(buf.Bytes())
+
+	d := h.cfg.Now().Sub(start)
+	h.cfg.Observe(c.Operation, code, d)
+	h.logRequest(r.Context(), c, code, status, d, err)
+}
+
+// serve runs one call and leaves its output in buf. A panic becomes an error.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			err = &panicked{value: v, stack: debug.Stack()}
+		}
+	}()
+	op, err := h.operation(r)
+	if err != nil {
+		return err
+	}
+	c.Operation = op.name
+	if err := readBody(w, r, buf); err != nil {
+		return err
+	}
+	if err := h.authenticate(r, c, buf.Bytes()); err != nil {
+		return err
+	}
+	in, err := op.decode(buf.Bytes())
+	if err != nil {
+		return err
+	}
+	if err := h.authorizeCall(r, c, in); err != nil {
+		return err
+	}
+	out, err := op.call(context.WithValue(r.Context(), contextKey{}, c), in)
+	// The request's bytes are in in by now, so that their buffer can take the answer.
+	buf.Reset()
+	if err != nil || out == nil {
+		return err
+	}
+	e := json.NewEncoder(buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(out); err != nil {
+		return fmt.Errorf("encoding the output of %s: %w", op.name, err)
+	}
+	buf.Truncate(buf.Len() - 1) // the encoder's newline
+	return nil
+}
+
+func (h *Handler) operation(r *http.Request) (*Operation, error) {
+	target := r.Header.Get("X-Amz-Target")
+	op := h.operations[target]
+	switch {
+	case op == nil && target == "":
+		return nil, pca.Errorf(pca.UnknownOperationException, "The request has no X-Amz-Target header such as %s.ListCertificateAuthorities.", pca.TargetPrefix)
+	case op == nil:
+		return nil, pca.Errorf(pca.UnknownOperationException, "The operation %.100q is not one that this server has.", target)
+	case r.Method != http.MethodPost:
+		return nil, pca.Errorf(pca.UnknownOperationException, "Operations are called with POST, not %.20s.", r.Method)
+	}
+	if t := r.Header.Get("Content-Type"); t != contentType {
+		if t, _, err := mime.ParseMediaType(t); err != nil || t != contentType {
+			return nil, pca.Errorf(pca.UnknownOperationException, "The Content-Type must be %s.", contentType)
+		}
+	}
+	return op, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
+	tooLarge := func() error {
+		return pca.Errorf(pca.RequestEntityTooLargeException, "The request body is larger than %d bytes.", maxBody)
+	}
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	if r.ContentLength > 0 {
+		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	var limit *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &limit):
+		return tooLarge()
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded), r.Context().Err() != nil:
+		return &pca.Error{Code: pca.RequestTimeoutException, Message: "The request body did not arrive in full.", Err: err}
+	}
+	return &pca.Error{Code: pca.SerializationException, Message: "The request body could not be read.", Err: err}
+}
+
+// authenticate finds out who calls, or refuses.
+func (h *Handler) authenticate(r *http.Request, c *call, body []byte) error {
+	if sigv4.IsPresigned(r) {
+		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
+	}
+	sum := sha256.Sum256(body)
+	signed, err := h.verifier.Verify(r, hex.EncodeToString(sum[:]))
+	if err != nil {
+		return signatureError(err)
+	}
+	_, p, ok, err := h.cfg.Credential(r.Context(), signed.AccessKeyID)
+	if err != nil {
+		return fmt.Errorf("looking up the principal of %s: %w", signed.AccessKeyID, err)
+	}
+	// There are no temporary credentials here, so a session token is a
+	// foreign one. The key may also have gone since its secret was read.
+	if !ok || p == nil || signed.SessionToken != "" {
+		return pca.Errorf(pca.UnrecognizedClientException, "The security token included in the request is invalid.")
+	}
+	c.Caller = p
+	return nil
+}
+
+// signatureError gives a refused signature the code that AWS gives it (api.md 1.2).
+func signatureError(err error) error {
+	var e *sigv4.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	code := pca.InvalidSignatureException
+	switch e.Kind {
+	case sigv4.MissingAuthentication:
+		code = pca.MissingAuthenticationTokenException
+	case sigv4.Malformed:
+		code = pca.IncompleteSignatureException
+	case sigv4.UnknownKey:
+		code = pca.UnrecognizedClientException
+	}
+	return &pca.Error{Code: code, Message: e.Message}
+}
+
+// authorizeCall checks the kind of the ARN, and then whether the caller may.
+func (h *Handler) authorizeCall(r *http.Request, c *call, in any) error {
+	resource, account := "*", ""
+	if about, ok := in.(interface{ Resource() string }); ok {
+		arn, err := pca.ParseCAARN(about.Resource(), h.cfg.Partition)
+		if err != nil {
+			return err
+		}
+		resource, account = arn.CAARN(), arn.Account
+		if get, ok := in.(*pca.GetCertificateRequest); ok {
+			if err := h.checkCertificateARN(get.CertificateArn, arn); err != nil {
+				return err
+			}
+		}
+	}
+	c.conditions = h.conditions(r, in)
+	return h.authorize(r.Context(), c, pca.Service+":"+c.Operation, resource, account)
+}
+
+func (h *Handler) checkCertificateARN(s string, ca pca.ARN) error {
+	arn, err := pca.ParseARN(s, h.cfg.Partition)
+	if err != nil {
+		return err
+	}
+	if arn.Certificate == "" || arn.CAARN() != ca.CAARN() {
+		return pca.Errorf(pca.InvalidArnException, "The ARN %s is not the ARN of a certificate of the certificate authority %s.", s, ca)
+	}
+	return nil
+}
+
+func (h *Handler) authorize(ctx context.Context, c *call, action, resource, account string) error {
+	d, why, err := h.cfg.Authorize(ctx, &iam.Request{Principal: c.Caller, Action: action, Resource: resource, Context: c.conditions}, account)
+	if err != nil {
+		return fmt.Errorf("authorising %s: %w", action, err)
+	}
+	if d == iam.Allow {
+		return nil
+	}
+	who := c.Caller.ARN
+	if who == "" {
+		who = c.Caller.Service
+	}
+	return pca.Errorf(pca.AccessDeniedException, "User: %s is not authorized to perform: %s on resource: %s%s", who, action, resource, why.Explain(action))
+}
+
+// conditions are the condition keys of access.md 2 that the request itself
+// gives; those of the caller come with it, those of the CA with Authorize.
+func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
+	now := h.cfg.Now().UTC()
+	m := map[string][]string{
+		"aws:SecureTransport": {strconv.FormatBool(r.TLS != nil)},
+		"aws:CurrentTime":     {now.Format(time.RFC3339)},
+		"aws:EpochTime":       {strconv.FormatInt(now.Unix(), 10)},
+	}
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		m["aws:SourceIp"] = []string{a.Addr().Unmap().WithZone("").String()}
+	}
+	if agent := r.UserAgent(); agent != "" {
+		m["aws:UserAgent"] = []string{agent}
+	}
+	switch in := in.(type) {
+	case *pca.IssueCertificateRequest:
+		template := in.TemplateArn
+		if template == "" {
+			template = "arn:" + h.cfg.Partition + ":acm-pca:::template/EndEntityCertificate/V1" // A-10
+		}
+		m["acm-pca:TemplateArn"] = []string{template}
+	case *pca.CreateCertificateAuthorityRequest:
+		tagConditions(m, in.Tags)
+	case *pca.TagCertificateAuthorityRequest:
+		tagConditions(m, in.Tags)
+	case *pca.UntagCertificateAuthorityRequest:
+		tagConditions(m, in.Tags)
+	}
+	return m
+}
+
+func tagConditions(m map[string][]string, tags []pca.Tag) {
+	for _, t := range tags {
+		value := ""
+		if t.Value != nil {
+			value = *t.Value
+		}
+		m["aws:RequestTag/"+t.Key] = []string{value}
+		m["aws:TagKeys"] = append(m["aws:TagKeys"], t.Key)
+	}
+}
+
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// answerOf is what the caller is told of err.
+func answerOf(ctx context.Context, err error, c *call) *pca.Error {
+	var e *pca.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		return pca.Errorf(pca.RequestTimeoutException, "The request was given up before it was answered.")
+	}
+	return pca.Errorf(pca.InternalFailure, "The request processing has failed because of an unknown error, exception or failure. The server's log has it under the request id %s.", c.RequestID)
+}
+
+// appendError replaces what is in buf with the error envelope.
+func appendError(buf *bytes.Buffer, e *pca.Error) {
+	buf.Reset()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	// Two strings always encode.
+	_ = enc.Encode(struct {
+		Type    pca.Code `json:"__type"`
+		Message string   `json:"message"`
+	}{e.Code, strings.ToValidUTF8(e.Message, "\uFFFD")})
+	buf.Truncate(buf.Len() - 1)
+}
+
+// logRequest writes the one line of a request. The cause of an error stands
+// here and nowhere else.
+func (h *Handler) logRequest(ctx context.Context, c *call, code string, status int, d time.Duration, err error) {
+	level := slog.LevelInfo
+	if status >= 500 {
+		level = slog.LevelError
+	}
+	if !h.cfg.Log.Enabled(ctx, level) {
+		return
+	}
+	principal := ""
+	if c.Caller != nil {
+		if principal = c.Caller.ARN; principal == "" {
+			principal = c.Caller.Service
+		}
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(attrs,
+		slog.String("operation", c.Operation), slog.String("code", code), slog.Duration("duration", d),
+		slog.String("principal", principal), slog.String("request_id", c.RequestID))
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+		var p *panicked
+		if errors.As(err, &p) {
+			attrs = append(attrs, slog.String("stack", string(p.stack)))
+		}
+	}
+	h.cfg.Log.LogAttrs(ctx, level, "request", attrs...)
+}

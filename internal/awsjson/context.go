@@ -1,0 +1,80 @@
+package awsjson
+
+import (
+	"context"
+	"errors"
+
+	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/pca"
+)
+
+// Call identifies the call that a context belongs to.
+type Call struct {
+	Caller     *iam.Principal
+	Operation  string
+	RequestID  string // a UUID, also in x-amzn-RequestId
+	Invocation string // amz-sdk-invocation-id: the same over an SDK's retries; may be empty
+}
+
+type call struct {
+	Call
+	handler    *Handler
+	conditions map[string][]string
+}
+
+type contextKey struct{}
+
+// NewContext gives the context of a call that did not come through a Handler.
+func NewContext(ctx context.Context, c Call) context.Context {
+	return context.WithValue(ctx, contextKey{}, &call{Call: c})
+}
+
+func from(ctx context.Context) *call {
+	c, _ := ctx.Value(contextKey{}).(*call)
+	return c
+}
+
+// Caller is the authenticated principal; nil outside of a call.
+func Caller(ctx context.Context) *iam.Principal {
+	if c := from(ctx); c != nil {
+		return c.Caller
+	}
+	return nil
+}
+
+// RequestID is the id of the call; empty outside of one.
+func RequestID(ctx context.Context) string {
+	if c := from(ctx); c != nil {
+		return c.RequestID
+	}
+	return ""
+}
+
+// Invocation is the SDK's amz-sdk-invocation-id, which stays the same over the
+// retries of one call; empty when the client sent none.
+func Invocation(ctx context.Context) string {
+	if c := from(ctx); c != nil {
+		return c.Invocation
+	}
+	return ""
+}
+
+// Authorize checks one more action for the caller of ctx, under the same
+// conditions as the call itself; an operation asks it when it does something
+// that has an action of its own. resource is a CA's ARN or *. A refusal
+// is an AccessDeniedException.
+func Authorize(ctx context.Context, action, resource string) error {
+	c := from(ctx)
+	if c == nil || c.handler == nil {
+		return errors.New("awsjson: authorising outside of a call")
+	}
+	account := ""
+	if resource != "*" {
+		arn, err := pca.ParseCAARN(resource, c.handler.cfg.Partition)
+		if err != nil {
+			return err
+		}
+		account = arn.Account
+	}
+	return c.handler.authorize(ctx, c, action, resource, account)
+}
