@@ -99,18 +99,18 @@ func (c *Client) find(ctx context.Context, r GateRequest) (forbidden, err error)
 		c.setRegion(r.Bucket, re.Response.Header.Get("X-Amz-Bucket-Region"))
 	}
 	switch s := status(err); {
-	case s == http.StatusNotFound:
-		return nil, c.missing(r.Bucket, err)
-	case s == http.StatusForbidden:
-		// GetBucketLocation is one of the four actions of the policy, so it
-		// answers where HeadBucket may not; and it tells a wrong account on AWS.
-		if _, lerr := c.s3.GetBucketLocation(ctx, &s3.GetBucketLocationInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket)); lerr != nil {
-			if code(lerr) == "NoSuchBucket" {
-				return nil, c.missing(r.Bucket, lerr)
-			}
-			if c.onAWS && status(lerr) == http.StatusForbidden {
-				return nil, c.refused(r, fmt.Sprintf("the bucket does not belong to account %s, or refuses this server", r.Account), lerr)
-			}
+	case s == http.StatusNotFound || s == http.StatusForbidden:
+		// An answer to HEAD has no code: a bucket that does not exist, wrong
+		// credentials and a refusal look alike in some stores. GetBucketLocation
+		// tells them apart, and is one of the four actions of the policy.
+		_, lerr := c.s3.GetBucketLocation(ctx, &s3.GetBucketLocationInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))
+		switch what := code(lerr); {
+		case what == "InvalidAccessKeyId" || what == "SignatureDoesNotMatch" || what == "InvalidClientTokenId":
+			return nil, c.refused(r, fmt.Sprintf("%s does not accept the credentials of this server (%s)", c.name, what), lerr)
+		case what == "NoSuchBucket", s == http.StatusNotFound && lerr != nil:
+			return nil, c.missing(r.Bucket, err)
+		case c.onAWS && status(lerr) == http.StatusForbidden:
+			return nil, c.refused(r, fmt.Sprintf("the bucket does not belong to account %s, or refuses this server", r.Account), lerr)
 		}
 		return err, nil
 	case s == http.StatusNotImplemented || s == http.StatusMethodNotAllowed:
