@@ -240,8 +240,8 @@ func (h *Handler) operation(r *http.Request) (*Operation, error) {
 		return nil, pca.Errorf(pca.UnknownOperationException, "The request has no X-Amz-Target header such as %s.ListCertificateAuthorities.", pca.TargetPrefix)
 	case op == nil:
 		return nil, pca.Errorf(pca.UnknownOperationException, "The operation %.100q is not one that this server has.", target)
-	case r.Method != http.MethodPost:
-		return nil, pca.Errorf(pca.UnknownOperationException, "Operations are called with POST, not %.20s.", r.Method)
+	case r.Method != http.MethodPost || r.URL.Path != "/":
+		return nil, pca.Errorf(pca.UnknownOperationException, "Operations are called with POST /, not %.20s %.100q.", r.Method, r.URL.Path)
 	}
 	if t := r.Header.Get("Content-Type"); t != contentType {
 		if t, _, err := mime.ParseMediaType(t); err != nil || t != contentType {
