@@ -315,7 +315,7 @@ func TestForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = stranger.Gate(t.Context(), gateRequest())
-	wantCode(t, err, pca.ValidationException, "InvalidAccessKeyId")
+	wantCode(t, err, pca.ValidationException, "does not accept the credentials")
 
 	exercise(t, c, f.S3)
 }

@@ -105,10 +105,10 @@ func (c *Client) find(ctx context.Context, r GateRequest) (forbidden, err error)
 		// tells them apart, and is one of the four actions of the policy.
 		_, lerr := c.s3.GetBucketLocation(ctx, &s3.GetBucketLocationInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))
 		switch what := code(lerr); {
-		case what == "InvalidAccessKeyId" || what == "SignatureDoesNotMatch" || what == "InvalidClientTokenId":
-			return nil, c.refused(r, fmt.Sprintf("%s does not accept the credentials of this server (%s)", c.name, what), lerr)
-		case what == "NoSuchBucket", s == http.StatusNotFound && lerr != nil:
+		case what == "NoSuchBucket", s == http.StatusNotFound && lerr != nil && (what == "" || what == "NotFound"):
 			return nil, c.missing(r.Bucket, err)
+		case s == http.StatusNotFound && lerr != nil, what == "InvalidAccessKeyId", what == "SignatureDoesNotMatch":
+			return nil, c.refused(r, fmt.Sprintf("%s does not accept the credentials of this server (%s)", c.name, what), lerr)
 		case c.onAWS && status(lerr) == http.StatusForbidden:
 			return nil, c.refused(r, fmt.Sprintf("the bucket does not belong to account %s, or refuses this server", r.Account), lerr)
 		}
