@@ -227,7 +227,7 @@ type authorities struct {
 	cfg serveConfig
 }
 
-func (a authorities) Authority(ctx context.Context, arn pca.ARN) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error) {
+func (a authorities) Record(ctx context.Context, arn pca.ARN) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error) {
 	return a.cas.Record(ctx, arn)
 }
 
