@@ -174,4 +174,3 @@ func TestEveryRouteAuthenticates(t *testing.T) {
 		}
 	}
 }
-

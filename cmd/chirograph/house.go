@@ -14,13 +14,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"chirograph.dev/internal/auditreport"
@@ -101,7 +101,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName,
 		Records: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
 		Caller:    caller,
-		Authorize: h.authorizeCaller,
+		Authorize: awsjson.Authorize,
 		PageKey:   [32]byte(pageKey),
 		Log:       log,
 	})
@@ -124,8 +124,61 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit reports: %w", err)
 	}
-	h.wire()
-	return h, nil
+	return h, h.wire()
+}
+
+// wire puts the operations behind the front.
+func (h *house) wire() (err error) {
+	h.s3 = h.buckets
+	h.api, err = server.New(server.Config{
+		API: awsjson.Config{
+			Partition: h.cfg.Partition, Regions: []string{h.cfg.Region},
+			Credential: h.people.Credential,
+			Log:        h.log,
+			Operations: []awsjson.Operation{
+				awsjson.Op("CreateCertificateAuthority", h.cas.CreateCertificateAuthority),
+				awsjson.Op("DescribeCertificateAuthority", h.cas.DescribeCertificateAuthority),
+				awsjson.Op("ListCertificateAuthorities", h.cas.ListCertificateAuthorities),
+				awsjson.Op("GetCertificateAuthorityCsr", h.cas.GetCertificateAuthorityCsr),
+				awsjson.Op("ImportCertificateAuthorityCertificate", h.cas.ImportCertificateAuthorityCertificate),
+				awsjson.Op("GetCertificateAuthorityCertificate", h.cas.GetCertificateAuthorityCertificate),
+				awsjson.Op("IssueCertificate", h.cas.IssueCertificate),
+				awsjson.Op("GetCertificate", h.cas.GetCertificate),
+				awsjson.Op("RevokeCertificate", h.cas.RevokeCertificate),
+				awsjson.Op("CreateCertificateAuthorityAuditReport", h.reports.CreateCertificateAuthorityAuditReport),
+				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
+			},
+		},
+		Ready: func(context.Context) bool { return h.ready.Load() },
+	})
+	return err
+}
+
+// describeReport adds what the API has no members for, as headers: how far a
+// report has come, and why it failed.
+func (h *house) describeReport(ctx context.Context, in *pca.DescribeCertificateAuthorityAuditReportRequest) (*pca.DescribeCertificateAuthorityAuditReportResponse, error) {
+	out, err := h.reports.DescribeCertificateAuthorityAuditReport(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, h.cfg.Partition)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.reports.Progress(ctx, arn.CA, in.AuditReportId)
+	if err != nil {
+		return nil, fmt.Errorf("reading the progress of report %s: %w", in.AuditReportId, err)
+	}
+	awsjson.SetHeader(ctx, progressHeader, fmt.Sprintf("%d/%d", p.Done, p.Total))
+	if p.Reason != "" {
+		awsjson.SetHeader(ctx, reasonHeader, strings.Map(func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return '?' // headers are printable ASCII
+			}
+			return r
+		}, p.Reason))
+	}
+	return out, nil
 }
 
 // Close closes the rooms in the reverse order of their opening.
@@ -418,6 +471,3 @@ func (p *people) operator(account string) *iam.Principal {
 	}
 	return &iam.Principal{Account: account, ARN: "arn:" + p.partition + ":iam::" + account + ":root", ID: account, Policies: []*iam.Policy{policy}}
 }
-
-var _ = prometheus.NewRegistry
-var _ = server.New

@@ -158,7 +158,7 @@ func New(cfg Config) (*Handler, error) {
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.cfg.Now()
-	c := &call{Call: Call{Operation: unknownOperation, RequestID: uuid.NewString(), Invocation: r.Header.Get("Amz-Sdk-Invocation-Id")}, handler: h}
+	c := &call{Call: Call{Operation: unknownOperation, RequestID: uuid.NewString(), Invocation: r.Header.Get("Amz-Sdk-Invocation-Id")}, handler: h, header: w.Header()}
 	buf := h.buffers.Get().(*bytes.Buffer)
 	buf.Reset()
 	defer func() {

@@ -3,6 +3,7 @@ package awsjson
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
@@ -20,6 +21,7 @@ type call struct {
 	Call
 	handler    *Handler
 	conditions map[string][]string
+	header     http.Header // of the answer
 }
 
 type contextKey struct{}
@@ -57,6 +59,14 @@ func Invocation(ctx context.Context) string {
 		return c.Invocation
 	}
 	return ""
+}
+
+// SetHeader sets a header of the answer to the call, for what the API has no
+// member for; outside of a call it does nothing.
+func SetHeader(ctx context.Context, name, value string) {
+	if c := from(ctx); c != nil && c.header != nil {
+		c.header.Set(name, value)
+	}
 }
 
 // Authorize checks one more action for the caller of ctx, under the same
