@@ -63,7 +63,8 @@ type waiter struct {
 	taken bool          // part of a commit; guarded by Log.mu
 	leads bool          // is to commit for all; guarded by Log.mu
 
-	finished bool // written by the leader before it sends to wake
+	refused  error // what the record contradicts; for the leader alone
+	finished bool  // written by the leader before it sends to wake
 	index    uint64
 	err      error
 }
@@ -205,59 +206,63 @@ func (w *waiter) finish(index uint64, err error) {
 }
 
 // commit makes a batch durable and finishes every waiter of it.
-func (l *Log) commit(ctx context.Context, waiting []*waiter) {
-	for len(waiting) > 0 {
-		batches, members := l.build(ctx, waiting)
-		if len(batches) == 0 {
-			return
-		}
-		err := l.store.CommitLog(ctx, batches)
-		if err == nil {
-			l.committed(batches, members)
-			return
+func (l *Log) commit(ctx context.Context, all []*waiter) {
+	for {
+		batches, members := l.build(ctx, all)
+		var err error
+		if len(batches) > 0 {
+			err = l.store.CommitLog(ctx, batches)
 		}
 		bad := rowErrors(err, batches)
 		switch {
+		case err == nil:
+			l.committed(batches, members)
+			// Only now: what a record contradicts may have become durable
+			// with this very commit, and its caller may act on it.
+			for _, w := range all {
+				if w.refused != nil {
+					w.finish(0, w.refused)
+				}
+			}
+			return
 		case len(bad) > 0:
 			// Nothing was stored. The records at fault leave, the others
 			// move up into their places.
 			for _, e := range bad {
 				w := members[e.Batch][e.Record]
-				if !w.finished {
-					w.finish(0, fmt.Errorf("appending to log %s: %w", w.ca, e.Err))
-				}
+				w.refused = fmt.Errorf("appending to log %s: %w", w.ca, e.Err)
 			}
 		case errors.Is(err, ErrHeadMoved) && ctx.Err() == nil:
+			// Everybody once more: who was refused because of another
+			// record of this batch may find that one gone.
 			l.forget(batches)
+			for _, w := range all {
+				w.refused = nil
+			}
 		default:
 			// Whether the store has the batch is unknown: read the heads
 			// again before anything else is appended.
 			l.forget(batches)
 			err = fmt.Errorf("committing log entries: %w", err)
-			for _, group := range members {
-				for _, w := range group {
+			for _, w := range all {
+				if !w.finished {
 					w.finish(0, err)
 				}
 			}
+			return
 		}
-		left := make([]*waiter, 0, len(waiting)) // waiting belongs to lead
-		for _, w := range waiting {
-			if !w.finished {
-				left = append(left, w)
-			}
-		}
-		waiting = left
 	}
 }
 
 // build makes one Batch per CA, in the order of the queue; members[i][j] is the
-// waiter of record j of batch i. Waiters of a log whose head cannot be read
-// or fails its check are finished here, and the other logs go on.
-func (l *Log) build(ctx context.Context, waiting []*waiter) (batches []Batch, members [][]*waiter) {
+// waiter of record j of batch i. Waiters that were refused stay out. Those of
+// a log whose head cannot be read or fails its check are finished here, and the
+// other logs go on.
+func (l *Log) build(ctx context.Context, all []*waiter) (batches []Batch, members [][]*waiter) {
 	place := make(map[string]int, 1)
-	failed := map[string]error{}
-	for _, w := range waiting {
-		if w.finished {
+	var failed map[string]error
+	for _, w := range all {
+		if w.finished || w.refused != nil {
 			continue
 		}
 		i, ok := place[w.ca]
@@ -268,6 +273,9 @@ func (l *Log) build(ctx context.Context, waiting []*waiter) (batches []Batch, me
 				head, err = l.newest(ctx, w.ca)
 			}
 			if err != nil {
+				if failed == nil {
+					failed = map[string]error{}
+				}
 				failed[w.ca] = err
 				w.finish(0, err)
 				continue

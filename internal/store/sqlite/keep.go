@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -75,7 +76,7 @@ func (db *DB) keep(ctx context.Context, c *conn) {
 		case <-retry.C:
 			err = db.checkpoint(ctx, c, retry)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
 			db.cfg.Log.Error("keeping the store in order", slog.Any("error", err))
 		}
 	}

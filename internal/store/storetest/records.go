@@ -1,0 +1,416 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+var epoch = time.UnixMilli(now).UTC()
+
+func pointer[T any](v T) *T { return &v }
+
+func newCA(n int, account string, created time.Time) *store.CertificateAuthority {
+	id := caID(n)
+	return &store.CertificateAuthority{
+		ID: id, ARN: "arn:aws:acm-pca:us-east-1:" + account + ":certificate-authority/" + id, Account: account,
+		Type: "ROOT", Status: "CREATING",
+		Configuration: pca.CertificateAuthorityConfiguration{
+			KeyAlgorithm: "EC_prime256v1", SigningAlgorithm: "SHA256WITHECDSA",
+			Subject: pca.ASN1Subject{CommonName: "Root \"<ü>\"", CustomAttributes: []pca.CustomAttribute{{ObjectIdentifier: "1.2.3", Value: "v"}}},
+		},
+		Revocation:  pca.RevocationConfiguration{CrlConfiguration: &pca.CrlConfiguration{Enabled: true, ExpirationInDays: 7, S3BucketName: "b"}},
+		KeyStandard: "FIPS_140_2_LEVEL_3_OR_HIGHER", UsageMode: "GENERAL_PURPOSE",
+		Tags:      []pca.Tag{{Key: "k", Value: pointer("v")}, {Key: "empty"}},
+		CreatedAt: created, LastStateChangeAt: created.Add(time.Millisecond), KeyID: "key-" + id, AuditKey: "vkey",
+	}
+}
+
+func testAuthorities(t *testing.T, e Engine) {
+	ctx := t.Context()
+	ca := newCA(1, "123456789012", epoch)
+	if err := e.CreateCA(ctx, ca, nil); err != nil {
+		t.Fatal(err)
+	}
+	if ca.Version != 1 {
+		t.Fatalf("version %d, want 1", ca.Version)
+	}
+	check := func() {
+		t.Helper()
+		got, err := e.CA(ctx, ca.ID)
+		if err != nil || !reflect.DeepEqual(got, ca) {
+			t.Fatalf("read %+v (%v), stored %+v", got, err, ca)
+		}
+	}
+	check()
+	var exists *store.ExistsError
+	if err := e.CreateCA(ctx, newCA(1, "1", epoch), nil); !errors.As(err, &exists) || exists.Value != ca.ID {
+		t.Fatalf("second one with the same id: %v", err)
+	}
+	stale := *ca
+	ca.Status, ca.FailureReason, ca.CSR, ca.RestorableUntil, ca.Tags = "DELETED", "OTHER", []byte{1, 2}, epoch.Add(time.Hour), nil
+	ca.Installed, ca.NotAfter, ca.Revocation = 3, epoch.Add(48*time.Hour), pca.RevocationConfiguration{}
+	if err := e.UpdateCA(ctx, ca); err != nil {
+		t.Fatal(err)
+	}
+	if ca.Version != 2 {
+		t.Fatalf("version %d, want 2", ca.Version)
+	}
+	check()
+	if err := e.UpdateCA(ctx, &stale); !errors.Is(err, store.ErrConflict) || stale.Version != 1 {
+		t.Fatalf("update of an old version: %v, version %d", err, stale.Version)
+	}
+	check()
+	notFound(t, "CA", e.UpdateCA(ctx, newCA(2, "1", epoch)))
+	_, err := e.CA(ctx, caID(2))
+	notFound(t, "CA", err)
+}
+
+func testAuthorityList(t *testing.T, e Engine) {
+	ctx := t.Context()
+	for i := range 30 {
+		// Three at a time have the same time, and they come out of order.
+		n := (i * 7) % 30
+		account := []string{"111111111111", "222222222222"}[n%2]
+		if err := e.CreateCA(ctx, newCA(n, account, epoch.Add(time.Duration(n/3)*time.Second)), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for account, want := range map[string]int{"": 30, "111111111111": 15, "222222222222": 15, "333333333333": 0} {
+		var after time.Time
+		id, seen := "", 0
+		last := -1
+		for {
+			page, err := e.CAs(ctx, account, after, id, 4)
+			if err != nil || len(page) > 4 {
+				t.Fatalf("%d CAs, %v", len(page), err)
+			}
+			for _, ca := range page {
+				var n int
+				if _, err := fmt.Sscanf(ca.ID, "%08d", &n); err != nil || n <= last || account != "" && ca.Account != account {
+					t.Fatalf("CA %s of %s after %d (%v)", ca.ID, ca.Account, last, err)
+				}
+				last = n
+				after, id = ca.CreatedAt, ca.ID
+				seen++
+			}
+			if len(page) < 4 {
+				break
+			}
+		}
+		if seen != want {
+			t.Errorf("account %q: %d CAs, want %d", account, seen, want)
+		}
+	}
+}
+
+func testInstall(t *testing.T, e Engine) {
+	ctx := t.Context()
+	ca := newCA(1, "123456789012", epoch)
+	if err := e.CreateCA(ctx, ca, nil); err != nil {
+		t.Fatal(err)
+	}
+	stale := *ca
+	for g := int64(1); g <= 2; g++ {
+		ca.Status, ca.Installed, ca.NotAfter = "ACTIVE", g, epoch.Add(time.Duration(g)*time.Hour)
+		cert := &store.InstalledCertificate{CA: ca.ID, Generation: g, Certificate: fmt.Sprint("PEM ", g), Chain: "chain", InstalledAt: epoch}
+		if err := e.InstallCertificate(ctx, ca, cert); err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.InstalledCertificate(ctx, ca.ID, g)
+		if err != nil || !reflect.DeepEqual(got, cert) {
+			t.Fatalf("read %+v (%v), stored %+v", got, err, cert)
+		}
+	}
+	if got, err := e.CA(ctx, ca.ID); err != nil || got.Installed != 2 || got.Version != 3 || ca.Version != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	// An import based on an old version changes neither record.
+	err := e.InstallCertificate(ctx, &stale, &store.InstalledCertificate{CA: ca.ID, Generation: 3, InstalledAt: epoch})
+	if !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("import of an old version: %v", err)
+	}
+	_, err = e.InstalledCertificate(ctx, ca.ID, 3)
+	notFound(t, "certificate", err)
+	var exists *store.ExistsError
+	if err := e.InstallCertificate(ctx, ca, &store.InstalledCertificate{CA: ca.ID, Generation: 2, InstalledAt: epoch}); !errors.As(err, &exists) {
+		t.Fatalf("second certificate of a generation: %v", err)
+	}
+	if got, err := e.CA(ctx, ca.ID); err != nil || got.Version != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+func testTokens(t *testing.T, e Engine) {
+	ctx := t.Context()
+	token := func(key, value string, at time.Time) *store.Token {
+		return &store.Token{Key: key, Value: value, Now: at, Expires: at.Add(5 * time.Minute)}
+	}
+	if err := e.CreateCA(ctx, newCA(1, "1", epoch), token("a/CreateCA/t", "arn1", epoch)); err != nil {
+		t.Fatal(err)
+	}
+	var exists *store.ExistsError
+	err := e.CreateCA(ctx, newCA(2, "1", epoch), token("a/CreateCA/t", "arn2", epoch.Add(time.Minute)))
+	if !errors.As(err, &exists) || exists.Kind != "token" || exists.Value != "arn1" {
+		t.Fatalf("live token: %v", err)
+	}
+	_, err = e.CA(ctx, caID(2))
+	notFound(t, "CA of a refused token", err)
+	if v, err := e.Token(ctx, "a/CreateCA/t", epoch.Add(time.Minute)); v != "arn1" || err != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+	_, err = e.Token(ctx, "a/CreateCA/t", epoch.Add(5*time.Minute))
+	notFound(t, "expired token", err)
+	_, err = e.Token(ctx, "other", epoch)
+	notFound(t, "token", err)
+	if err := e.CreateCA(ctx, newCA(2, "1", epoch), token("a/CreateCA/t", "arn2", epoch.Add(5*time.Minute))); err != nil {
+		t.Fatalf("token again after it expired: %v", err)
+	}
+	if v, err := e.Token(ctx, "a/CreateCA/t", epoch.Add(6*time.Minute)); v != "arn2" || err != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+}
+
+func newReport(n int, ca string, created time.Time) *store.AuditReport {
+	return &store.AuditReport{
+		ID: fmt.Sprintf("%08d-2222-4222-8222-222222222222", n), CA: ca, CAARN: "arn", Account: "123456789012", Bucket: "b", Key: "k",
+		Format: "JSON", Status: "CREATING", CreatedAt: created, Interval: 30 * time.Minute, Invocation: "i",
+	}
+}
+
+func reportRecord(r *store.AuditReport) certlog.Record {
+	b, err := (&certlog.Entry{Type: certlog.TypeReport, Time: r.CreatedAt.UnixMilli(), Label: []byte(r.ID), Extra: []byte(r.Format)}).Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	return certlog.Record{Entry: b, Rows: []certlog.Row{r}}
+}
+
+func testReports(t *testing.T, e Engine) {
+	ctx := t.Context()
+	ca := caID(1)
+	fill(t, e, ca, 3, random(1))
+	_, err := e.LastReport(ctx, ca)
+	notFound(t, "report", err)
+	var all []*store.AuditReport
+	for i := range 5 {
+		r := newReport(i, ca, epoch.Add(time.Duration(i)*time.Hour))
+		commit(t, e, ca, reportRecord(r))
+		if want := uint64(3 + i + 1); r.TreeSize != want {
+			t.Fatalf("tree size %d, want %d", r.TreeSize, want)
+		}
+		if un, err := e.UnfinishedReports(ctx); err != nil || len(un) != 1 || !reflect.DeepEqual(un[0], r) {
+			t.Fatalf("%v, %v", un, err)
+		}
+		stale := *r
+		r.Status, r.Reason, r.FinishedAt, r.Rows, r.Revoked, r.Bytes, r.SHA256, r.UploadID = "SUCCESS", "why", epoch, 1, 2, 3, []byte{4}, "up"
+		if err := e.UpdateReport(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.UpdateReport(ctx, &stale); !errors.Is(err, store.ErrConflict) {
+			t.Fatalf("update of an old version: %v", err)
+		}
+		got, err := e.Report(ctx, ca, r.ID)
+		if err != nil || !reflect.DeepEqual(got, r) {
+			t.Fatalf("read %+v (%v), stored %+v", got, err, r)
+		}
+		if got, err = e.LastReport(ctx, ca); err != nil || got.ID != r.ID {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		all = append(all, r)
+	}
+	got, err := e.Reports(ctx, ca, 3)
+	if err != nil || len(got) != 3 || got[0].ID != all[4].ID || got[2].ID != all[2].ID {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if un, err := e.UnfinishedReports(ctx); err != nil || len(un) != 0 {
+		t.Fatalf("%v, %v", un, err)
+	}
+	_, err = e.Report(ctx, ca, "none")
+	notFound(t, "report", err)
+	_, err = e.Report(ctx, caID(2), all[0].ID)
+	notFound(t, "report of another CA", err)
+	notFound(t, "report", e.UpdateReport(ctx, newReport(9, ca, epoch)))
+}
+
+// testReportSlot holds the rule of one report at a time and one in an interval.
+func testReportSlot(t *testing.T, e Engine) {
+	ctx := t.Context()
+	ca := caID(1)
+	n := 0
+	try := func(at time.Time, interval time.Duration, holder string) *store.AuditReport {
+		t.Helper()
+		n++
+		r := newReport(n, ca, at)
+		r.Interval = interval
+		err := e.CommitLog(ctx, []certlog.Batch{batch(t, e, ca, reportRecord(r))})
+		var exists *store.ExistsError
+		switch {
+		case holder == "" && err != nil:
+			t.Fatalf("free slot: %v", err)
+		case holder != "" && (!errors.As(err, &exists) || exists.Kind != "report slot" || exists.Value != holder):
+			t.Fatalf("slot of %s: %v", holder, err)
+		}
+		return r
+	}
+	end := func(r *store.AuditReport, status pca.AuditReportStatus) {
+		t.Helper()
+		r.Status = status
+		if err := e.UpdateReport(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const half = 30 * time.Minute
+	first := try(epoch, half, "")
+	try(epoch.Add(24*time.Hour), half, first.ID) // CREATING, however old
+	end(first, pca.AuditReportStatus_FAILED)
+	second := try(epoch.Add(time.Second), half, "")
+	end(second, pca.AuditReportStatus_SUCCESS)
+	try(second.CreatedAt.Add(half-time.Millisecond), half, second.ID)
+	try(second.CreatedAt.Add(half-time.Millisecond), 0, second.ID) // the interval in force then counts
+	third := try(second.CreatedAt.Add(half), 0, "")
+	end(third, pca.AuditReportStatus_SUCCESS)
+	fourth := try(third.CreatedAt, half, "")
+	end(fourth, pca.AuditReportStatus_FAILED)
+	ca = caID(2)
+	try(epoch, half, "")
+}
+
+// testReportSlotRace lets many callers ask for the same slot at once, in one
+// commit and in several.
+func testReportSlotRace(t *testing.T, e Engine) {
+	log := certlog.New(certlog.Config{Store: e})
+	var wg sync.WaitGroup
+	var won atomic.Int32
+	for i := range 32 {
+		wg.Go(func() {
+			_, err := log.Append(t.Context(), caID(1), reportRecord(newReport(i, caID(1), epoch)))
+			var exists *store.ExistsError
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !errors.As(err, &exists):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Fatalf("%d reports have the slot", won.Load())
+	}
+	if h := Verify(t, e, caID(1)); h.Size != 1 {
+		t.Fatalf("%d entries, want 1", h.Size)
+	}
+}
+
+func testParts(t *testing.T, e Engine) {
+	ctx := t.Context()
+	var want []store.UploadedPart
+	for _, n := range []int32{3, 1, 2} {
+		for _, report := range []string{"r1", "r2"} {
+			p := store.UploadedPart{Report: report, Number: n, Lo: uint64(n), Hi: uint64(n) + 1, Rows: 5, Revoked: 1, Bytes: 6, ETag: "e", Checksum: "c"}
+			if err := e.PutUploadedPart(ctx, &p); err != nil {
+				t.Fatal(err)
+			}
+			p.ETag, p.SHA256 = "e2", []byte{7} // put again
+			if err := e.PutUploadedPart(ctx, &p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for n := int32(1); n <= 3; n++ {
+		want = append(want, store.UploadedPart{Report: "r1", Number: n, Lo: uint64(n), Hi: uint64(n) + 1, Rows: 5, Revoked: 1, Bytes: 6, ETag: "e2", Checksum: "c", SHA256: []byte{7}})
+	}
+	if got, err := e.UploadedParts(ctx, "r1"); err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for range 2 {
+		if err := e.DeleteUploadedParts(ctx, "r1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for report, want := range map[string]int{"r1": 0, "r2": 3} {
+		if got, err := e.UploadedParts(ctx, report); err != nil || len(got) != want {
+			t.Fatalf("%s: %d parts, %v", report, len(got), err)
+		}
+	}
+}
+
+func testSettings(t *testing.T, e Engine) {
+	ctx := t.Context()
+	_, err := e.Setting(ctx, "none")
+	notFound(t, "setting", err)
+	for _, v := range []string{"one", "two", ""} {
+		if err := e.PutSetting(ctx, "name", v); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := e.Setting(ctx, "name"); err != nil || got != v {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if err := e.PutSetting(ctx, "format", "9"); err == nil {
+		t.Fatal("the format can be set from outside")
+	}
+	_, err = e.AccessKey(ctx, "none")
+	notFound(t, "key", err)
+	var want []*store.AccessKey
+	for _, id := range []string{"AKIA1", "AKIA2"} {
+		k := &store.AccessKey{ID: id, SealedSecret: []byte{0, 1}, Account: "123456789012", PrincipalARN: "arn", PrincipalID: "AIDA", Service: "s", Policy: "{}", CreatedAt: epoch}
+		if err := e.PutAccessKey(ctx, k); err != nil {
+			t.Fatal(err)
+		}
+		k.Policy = `{"Version":"2012-10-17"}`
+		if err := e.PutAccessKey(ctx, k); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := e.AccessKey(ctx, id); err != nil || !reflect.DeepEqual(got, k) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		want = append(want, k)
+	}
+	if got, err := e.AccessKeys(ctx); err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+// testConcurrentUpdates lets many change the same CA, each based on what it
+// read: every change that was accepted is in the end.
+func testConcurrentUpdates(t *testing.T, e Engine) {
+	ctx := t.Context()
+	if err := e.CreateCA(ctx, newCA(1, "1", epoch), nil); err != nil {
+		t.Fatal(err)
+	}
+	const callers, each = 8, 5
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for done := 0; done < each; {
+				ca, err := e.CA(ctx, caID(1))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ca.Installed++
+				switch err := e.UpdateCA(ctx, ca); {
+				case err == nil:
+					done++
+				case !errors.Is(err, store.ErrConflict):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if ca, err := e.CA(ctx, caID(1)); err != nil || ca.Installed != callers*each || ca.Version != 1+callers*each {
+		t.Fatalf("%+v, %v", ca, err)
+	}
+}
