@@ -74,7 +74,7 @@ func decode(b []byte, root func(*decoder)) error {
 
 func (d *decoder) serializationMessage() string {
 	if errors.Is(d.err, errShape) {
-		return fmt.Sprintf("The value at '%s' does not have the type that the API expects.", strings.Join(d.path, "."))
+		return fmt.Sprintf("The value at '%s' does not have the type that the API expects.", d.where())
 	}
 	return fmt.Sprintf("The request body is not valid JSON near byte %d.", d.d.InputOffset())
 }
@@ -127,7 +127,7 @@ func (d *decoder) object(member func(name string) bool) {
 			return
 		}
 		name := t.String()
-		d.path = append(d.path, lowerFirst(name))
+		d.path = append(d.path, name)
 		if !member(name) {
 			if err := d.d.SkipValue(); err != nil {
 				d.fail(err)
@@ -272,7 +272,7 @@ func (d *decoder) missing(name string) {
 	if d.err != nil {
 		return
 	}
-	d.path = append(d.path, lowerFirst(name))
+	d.path = append(d.path, name)
 	d.violate("null", "Member must not be null")
 	d.path = d.path[:len(d.path)-1]
 }
@@ -282,7 +282,16 @@ func (d *decoder) violate(value, constraint string) {
 		d.more++
 		return
 	}
-	d.violations = append(d.violations, "Value "+value+" at '"+strings.Join(d.path, ".")+"' failed to satisfy constraint: "+constraint)
+	d.violations = append(d.violations, "Value "+value+" at '"+d.where()+"' failed to satisfy constraint: "+constraint)
+}
+
+// where is the path as AWS prints it: every name with a small first letter.
+func (d *decoder) where() string {
+	names := make([]string, len(d.path))
+	for i, name := range d.path {
+		names[i] = lowerFirst(name)
+	}
+	return strings.Join(names, ".")
 }
 
 func quote(s string) string {
