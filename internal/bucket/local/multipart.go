@@ -212,13 +212,15 @@ func choose(o *object, wanted []completedPart, stored []part) ([]part, error) {
 		return errorf("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.").
 			with("UploadId", o.upload).with("PartNumber", strconv.Itoa(p.PartNumber)).with("ETag", strings.Trim(p.ETag, `"`))
 	}
+	for i := 1; i < len(wanted); i++ {
+		if wanted[i].PartNumber <= wanted[i-1].PartNumber {
+			return nil, errorf("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.").with("UploadId", o.upload)
+		}
+	}
 	chosen := make([]part, 0, len(wanted))
 	at := 0
 	for i := range wanted {
 		w := &wanted[i]
-		if i > 0 && w.PartNumber <= wanted[i-1].PartNumber {
-			return nil, errorf("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.").with("UploadId", o.upload)
-		}
 		for at < len(stored) && stored[at].number < w.PartNumber {
 			at++
 		}
@@ -232,12 +234,14 @@ func choose(o *object, wanted []completedPart, stored []part) ([]part, error) {
 		if w.ChecksumCRC64NVME != "" && w.ChecksumCRC64NVME != encodeCRC64(p.crc64) {
 			return nil, invalid(w)
 		}
-		if i < len(wanted)-1 && p.size < minPartSize {
+		chosen = append(chosen, p)
+	}
+	for i := range chosen[:len(chosen)-1] {
+		if p := &chosen[i]; p.size < minPartSize {
 			return nil, errorf("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size").
 				with("ETag", p.etag).with("MinSizeAllowed", strconv.Itoa(minPartSize)).with("PartNumber", strconv.Itoa(p.number)).
 				with("ProposedSize", strconv.FormatInt(p.size, 10))
 		}
-		chosen = append(chosen, p)
 	}
 	return chosen, nil
 }

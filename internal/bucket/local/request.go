@@ -76,6 +76,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rep := s.serve(&request{http: r})
 	h := w.Header()
 	for name, values := range rep.header {
+		if strings.HasPrefix(name, "X-Amz-Meta-") {
+			name = strings.ToLower(name) // as S3: the CLI and boto3 show the name as it comes
+		}
 		h[name] = values
 	}
 	if rep.body != nil || rep.status != http.StatusNoContent && rep.status != http.StatusNotModified {

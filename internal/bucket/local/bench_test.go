@@ -1,0 +1,163 @@
+package local
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+const (
+	benchPart  = 8 << 20
+	benchParts = 32
+)
+
+// BenchmarkMultipartInProcess uploads 256 MiB in parts of 8 MiB through
+// Transport, and writes the same bytes to plain files, one fsync a file; it
+// reports the ratio.
+func BenchmarkMultipartInProcess(b *testing.B) {
+	s := startIn(b, filepath.Join(b.TempDir(), "b"), nil)
+	rt := s.Transport(pca())
+	if status, _, _, err := roundTrip(rt, http.MethodPut, "chirograph-internal-bench", nil); err != nil || status != 200 {
+		b.Fatal(status, err)
+	}
+	part := random(benchPart, 1)
+	raw := b.TempDir()
+	var ours, plain time.Duration
+	b.SetBytes(benchPart * benchParts)
+	for b.Loop() {
+		b.StopTimer()
+		began := time.Now()
+		for i := range benchParts {
+			if err := writeFile(filepath.Join(raw, fmt.Sprint(i)), part); err != nil {
+				b.Fatal(err)
+			}
+		}
+		plain += time.Since(began)
+		for i := range benchParts {
+			if err := os.Remove(filepath.Join(raw, fmt.Sprint(i))); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		began = time.Now()
+		_, text, _, err := roundTrip(rt, http.MethodPost, "chirograph-internal-bench/k?uploads", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		id := between(string(text), "<UploadId>", "</UploadId>")
+		var xml strings.Builder
+		xml.WriteString("<CompleteMultipartUpload>")
+		for i := range benchParts {
+			_, _, h, err := roundTrip(rt, http.MethodPut, fmt.Sprintf("chirograph-internal-bench/k?partNumber=%d&uploadId=%s", i+1, id), part)
+			if err != nil {
+				b.Fatal(err)
+			}
+			fmt.Fprintf(&xml, "<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>", i+1, strings.Trim(h.Get("Etag"), `"`))
+		}
+		xml.WriteString("</CompleteMultipartUpload>")
+		if status, text, _, err := roundTrip(rt, http.MethodPost, "chirograph-internal-bench/k?uploadId="+id, []byte(xml.String())); err != nil || status != 200 {
+			b.Fatal(status, string(text), err)
+		}
+		ours += time.Since(began)
+	}
+	b.ReportMetric(float64(ours)/float64(plain), "x-raw-files")
+}
+
+func writeFile(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// BenchmarkMultipartSDK is the same through aws-sdk-go-v2 with CRC64NVME.
+func BenchmarkMultipartSDK(b *testing.B) {
+	f := startIn(b, filepath.Join(b.TempDir(), "b"), nil)
+	c := f.inside(b, pca())
+	bucket, key := "chirograph-internal-bench", "k"
+	if _, err := c.CreateBucket(b.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
+		b.Fatal(err)
+	}
+	part := random(benchPart, 1)
+	b.SetBytes(benchPart * benchParts)
+	for b.Loop() {
+		up, err := c.CreateMultipartUpload(b.Context(), &s3.CreateMultipartUploadInput{Bucket: &bucket, Key: &key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var parts []types.CompletedPart
+		for i := range int32(benchParts) {
+			p, err := c.UploadPart(b.Context(), &s3.UploadPartInput{Bucket: &bucket, Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(i + 1), Body: bytes.NewReader(part), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme})
+			if err != nil {
+				b.Fatal(err)
+			}
+			parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(i + 1), ETag: p.ETag})
+		}
+		if _, err := c.CompleteMultipartUpload(b.Context(), &s3.CompleteMultipartUploadInput{Bucket: &bucket, Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCopyParts assembles an object of 10,000 references.
+func BenchmarkCopyParts(b *testing.B) {
+	s := startIn(b, filepath.Join(b.TempDir(), "b"), nil)
+	rt := s.Transport(pca())
+	const bucket = "chirograph-internal-bench"
+	for _, path := range []string{bucket, bucket + "/segment"} {
+		var content []byte
+		if path != bucket {
+			content = random(5<<20, 1)
+		}
+		if status, _, _, err := roundTrip(rt, http.MethodPut, path, content); err != nil || status != 200 {
+			b.Fatal(status, err)
+		}
+	}
+	var complete time.Duration
+	for b.Loop() {
+		_, text, _, err := roundTrip(rt, http.MethodPost, bucket+"/k?uploads", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		id := between(string(text), "<UploadId>", "</UploadId>")
+		var xml strings.Builder
+		xml.WriteString("<CompleteMultipartUpload>")
+		for i := range maxParts {
+			r, err := http.NewRequest(http.MethodPut, fmt.Sprintf("https://x/%s/k?partNumber=%d&uploadId=%s", bucket, i+1, id), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Header.Set("X-Amz-Copy-Source", bucket+"/segment")
+			resp, err := rt.RoundTrip(r)
+			if err != nil || resp.StatusCode != 200 {
+				b.Fatal(resp, err)
+			}
+			var reply bytes.Buffer
+			if _, err := reply.ReadFrom(resp.Body); err != nil {
+				b.Fatal(err)
+			}
+			fmt.Fprintf(&xml, "<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>", i+1, between(reply.String(), "<ETag>", "</ETag>"))
+		}
+		xml.WriteString("</CompleteMultipartUpload>")
+		began := time.Now()
+		if status, text, _, err := roundTrip(rt, http.MethodPost, bucket+"/k?uploadId="+id, []byte(xml.String())); err != nil || status != 200 {
+			b.Fatal(status, string(text), err)
+		}
+		complete += time.Since(began)
+	}
+	b.ReportMetric(float64(complete.Milliseconds())/float64(b.N), "complete-ms")
+}
