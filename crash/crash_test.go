@@ -44,7 +44,8 @@ type world struct {
 	mu      sync.Mutex
 	issued  map[string]bool   // certificate ARN
 	revoked map[string]string // certificate ARN -> reason
-	reports map[string]string // S3 key -> report id, of accepted reports
+	reports map[string]string // S3 key -> report id, of accepted reports that may still run
+	ended   int               // accepted reports that were seen to end
 	order   []string          // issued, to choose what to revoke
 }
 
@@ -116,7 +117,7 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	s.kill(t)
-	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost", rounds, len(w.issued), len(w.revoked), len(w.reports))
+	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost", rounds, len(w.issued), len(w.revoked), w.ended)
 }
 
 // server is one data folder and the process that serves it.
@@ -316,6 +317,7 @@ func check(t *testing.T, s *server, w *world, ca string) {
 		case status == types.AuditReportStatusFailed && !absent:
 			t.Errorf("report %s is FAILED and its object %s answers %v", id, key, err)
 		}
+		w.ended++
 		delete(w.reports, key) // ended; its object is among those listed below
 	}
 	out, err := createReport(ctx, s, ca)
