@@ -120,9 +120,9 @@ func (a *assembler) cut() error {
 	for a.uniform > 0 && len(a.next.buf) > a.uniform {
 		p := a.next
 		rest := p.buf[a.uniform:]
+		p.hi = min(p.hi, a.size-1) // not the last
 		a.next = part{number: p.number + 1, lo: p.hi, hi: p.hi, buf: append(make([]byte, 0, a.uniform+certlog.BlockSize*rowSize), rest...)}
 		p.buf = p.buf[:a.uniform:a.uniform]
-		p.hi = min(p.hi, a.size-1) // not the last
 		if err := a.emit(p); err != nil {
 			return err
 		}

@@ -1,0 +1,431 @@
+package auditreport
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/bucket/local"
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+	"chirograph.dev/internal/store/sqlite"
+)
+
+const (
+	testAccount = "123456789012"
+	testBucket  = "audit-reports"
+	testCA      = "11111111-2222-3333-4444-555555555555"
+	otherCA     = "22222222-2222-3333-4444-555555555555"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+func caARN(id string) string {
+	return "arn:aws:acm-pca:us-east-1:" + testAccount + ":certificate-authority/" + id
+}
+
+// authorities are the CAs of a test.
+type authorities struct {
+	mu sync.Mutex
+	m  map[string]pca.CertificateAuthorityStatus
+}
+
+func (a *authorities) set(id string, status pca.CertificateAuthorityStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.m[id] = status
+}
+
+func (a *authorities) Record(_ context.Context, arn pca.ARN) (*store.CertificateAuthority, pca.CertificateAuthorityStatus, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	status, ok := a.m[arn.CA]
+	if !ok {
+		return nil, "", pca.Errorf(pca.ResourceNotFoundException, "no such CA")
+	}
+	return &store.CertificateAuthority{ID: arn.CA, ARN: arn.String(), Account: arn.Account, Status: status}, status, nil
+}
+
+// house is the real store, the real log and the real embedded bucket service.
+type house struct {
+	t       testing.TB
+	db      *sqlite.DB
+	log     *certlog.Log
+	cas     *authorities
+	buckets *local.Service
+	owner   http.RoundTripper
+	s3      *s3.Client // as the owner of the buckets
+	serial  uint64
+
+	// wire, when set, sits between every service made from now on and the
+	// buckets.
+	wire func(next http.RoundTripper) http.RoundTripper
+	// client, when set, replaces the embedded service.
+	client func() (*bucket.Client, error)
+}
+
+type noKeys struct{}
+
+func (noKeys) Credential(context.Context, string) (string, *iam.Principal, bool, error) {
+	return "", nil, false, nil
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, cas: &authorities{m: map[string]pca.CertificateAuthorityStatus{testCA: pca.CertificateAuthorityStatus_ACTIVE}}}
+	dir := t.TempDir()
+	var err error
+	if h.db, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(dir, "store.db"), Log: discard}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h.log = certlog.New(certlog.Config{Store: h.db, Log: discard})
+	if h.buckets, err = local.Open(local.Config{Dir: filepath.Join(dir, "buckets"), Credentials: noKeys{}, Log: discard}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.buckets.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	all, err := iam.ParsePolicy([]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.owner = h.buckets.Transport(&iam.Principal{Account: testAccount, ARN: "arn:aws:iam::" + testAccount + ":root", ID: testAccount, Policies: []*iam.Policy{all}})
+	h.s3 = s3.New(s3.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String("https://bucket.internal"), UsePathStyle: true,
+		Credentials: aws.AnonymousCredentials{}, HTTPClient: &http.Client{Transport: h.owner},
+	})
+	h.append(testCA, certlog.Entry{Type: certlog.TypeGenesis, Time: 1, Label: []byte("test/audit/" + testCA), Extra: []byte("key")})
+	return h
+}
+
+// bucket makes the bucket, with the founding document's policy.
+func (h *house) bucket() {
+	h.t.Helper()
+	if _, err := h.s3.CreateBucket(h.t.Context(), &s3.CreateBucketInput{Bucket: aws.String(testBucket)}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.policy(string(bucket.PolicyFor(testBucket, "", "")))
+}
+
+func (h *house) policy(text string) {
+	h.t.Helper()
+	if _, err := h.s3.PutBucketPolicy(context.Background(), &s3.PutBucketPolicyInput{Bucket: aws.String(testBucket), Policy: &text}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) append(ca string, e certlog.Entry, rows ...certlog.Row) uint64 {
+	h.t.Helper()
+	b, err := e.Append(nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	index, err := h.log.Append(h.t.Context(), ca, certlog.Record{Entry: b, Rows: rows})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return index
+}
+
+// issueEntry makes the entry of a certificate with a fresh serial.
+func (h *house) issueEntry(subject string, at int64) (certlog.Entry, *store.Certificate) {
+	h.serial++
+	serial := binary.BigEndian.AppendUint64([]byte{1, 2, 3, 4, 5, 6, 7, 8}, h.serial)
+	return certlog.Entry{
+			Type: certlog.TypeIssue, Time: at * 1000, Serial: serial, CertSHA256: sha256.Sum256(serial),
+			NotBefore: at - 3600, NotAfter: at + 365*86400, Account: []byte(testAccount), Subject: []byte(subject),
+			TemplateARN: []byte("arn:aws:acm-pca:::template/EndEntityCertificate/V1"),
+		}, &store.Certificate{
+			CA: testCA, Serial: serial, NotAfter: time.Unix(at+365*86400, 0), DER: serial,
+		}
+}
+
+func (h *house) issue(subject string) (index uint64) {
+	h.t.Helper()
+	e, c := h.issueEntry(subject, 1700000000)
+	return h.append(testCA, e, c)
+}
+
+func (h *house) revoke(index uint64, reason uint8) {
+	h.t.Helper()
+	var serial []byte
+	h.entries(index, index+1, func(_ uint64, e *certlog.Entry) { serial = bytes.Clone(e.Serial) })
+	h.append(testCA, certlog.Entry{Type: certlog.TypeRevoke, Time: 1700000100_000, Serial: serial, IssueIndex: index, Reason: reason},
+		&store.Revocation{CA: testCA, IssueIndex: index, Time: 1700000100_000, Reason: reason})
+}
+
+func (h *house) entries(lo, hi uint64, f func(uint64, *certlog.Entry)) {
+	h.t.Helper()
+	err := h.db.LogEntries(h.t.Context(), testCA, lo, hi, func(index uint64, b []byte) error {
+		var e certlog.Entry
+		if err := e.Decode(b); err != nil {
+			return err
+		}
+		f(index, &e)
+		return nil
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// seed appends entries until the log has size of them, fast: certificates with
+// subjects from make, and revocations of earlier ones.
+func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() string) {
+	h.t.Helper()
+	head, err := h.db.LogHead(h.t.Context(), testCA)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	type issued struct {
+		index  uint64
+		serial []byte
+	}
+	var alive []issued
+	at := int64(1700000000)
+	for next := head.Size; next < uint64(size); {
+		end := min(uint64(size), (next/certlog.BlockSize+1)*certlog.BlockSize)
+		var records []certlog.Record
+		for ; next < end; next++ {
+			at += rnd.Int64N(3)
+			var e certlog.Entry
+			var row certlog.Row
+			if len(alive) > 0 && rnd.Float64() < revoked {
+				i := rnd.IntN(len(alive))
+				v := alive[i]
+				alive[i] = alive[len(alive)-1]
+				alive = alive[:len(alive)-1]
+				reason := []uint8{0, 1, 2, 3, 4, 5, 9, 10}[rnd.IntN(8)]
+				e = certlog.Entry{Type: certlog.TypeRevoke, Time: at * 1000, Serial: v.serial, IssueIndex: v.index, Reason: reason}
+				row = &store.Revocation{CA: testCA, IssueIndex: v.index, Time: at * 1000, Reason: reason}
+			} else {
+				e, row = h.issueEntry(subject(), at)
+				alive = append(alive, issued{next, e.Serial})
+			}
+			b, err := e.Append(nil)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			records = append(records, certlog.Record{Entry: b, Rows: []certlog.Row{row}})
+		}
+		if _, err := h.db.SeedBlock(h.t.Context(), testCA, records); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// service makes a Service over the house; each is like a new process.
+func (h *house) service(change ...func(*Config)) *Service {
+	h.t.Helper()
+	wire := h.wire
+	cfg := Config{
+		Log: h.log, Entries: h.db, Reports: h.db, Parts: h.db, Authorities: h.cas, Logger: discard, MinInterval: 30 * time.Minute,
+		Destination: func(_ context.Context, account, caARN string) (*bucket.Client, error) {
+			if h.client != nil {
+				return h.client()
+			}
+			c := bucket.Config{Transport: h.buckets.Transport(bucket.Principal(account, caARN)), Owner: h.owner}
+			if wire != nil {
+				c.Transport = wire(c.Transport)
+			}
+			return bucket.New(c)
+		},
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s.backoff = time.Millisecond
+	return s
+}
+
+// start runs a service until the returned function is called.
+func start(t testing.TB, s *Service) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func (h *house) create(s *Service, format pca.AuditReportResponseFormat) (*pca.CreateCertificateAuthorityAuditReportResponse, error) {
+	return s.CreateCertificateAuthorityAuditReport(context.Background(), &pca.CreateCertificateAuthorityAuditReportRequest{
+		CertificateAuthorityArn: caARN(testCA), S3BucketName: testBucket, AuditReportResponseFormat: format,
+	})
+}
+
+func (h *house) mustCreate(s *Service, format pca.AuditReportResponseFormat) *pca.CreateCertificateAuthorityAuditReportResponse {
+	h.t.Helper()
+	out, err := h.create(s, format)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return out
+}
+
+// wait waits until the report has ended and returns its record.
+func (h *house) wait(s *Service, id string) *store.AuditReport {
+	h.t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		out, err := s.DescribeCertificateAuthorityAuditReport(context.Background(), &pca.DescribeCertificateAuthorityAuditReportRequest{
+			CertificateAuthorityArn: caARN(testCA), AuditReportId: id,
+		})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if out.AuditReportStatus != pca.AuditReportStatus_CREATING {
+			return h.report(id)
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("report %s is still CREATING", id)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (h *house) report(id string) *store.AuditReport {
+	h.t.Helper()
+	r, err := h.db.Report(context.Background(), testCA, id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return r
+}
+
+// get reads an object; nil when it is not there.
+func (h *house) get(key string) ([]byte, *s3.GetObjectOutput) {
+	h.t.Helper()
+	return readObject(h.t, h.s3, key)
+}
+
+func readObject(t testing.TB, c *s3.Client, key string) ([]byte, *s3.GetObjectOutput) {
+	t.Helper()
+	out, err := c.GetObject(context.Background(), &s3.GetObjectInput{Bucket: aws.String(testBucket), Key: &key})
+	if err != nil {
+		var re interface{ HTTPStatusCode() int }
+		if errors.As(err, &re) && re.HTTPStatusCode() == http.StatusNotFound {
+			return nil, nil
+		}
+		t.Fatal(err)
+	}
+	defer out.Body.Close()
+	b, err := io.ReadAll(out.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, out
+}
+
+// keys lists what is in the bucket, the test object aside, and what is being uploaded.
+func (h *house) keys() (objects []string, uploads int) {
+	h.t.Helper()
+	out, err := h.s3.ListObjectsV2(context.Background(), &s3.ListObjectsV2Input{Bucket: aws.String(testBucket), Prefix: aws.String("audit-report/")})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, o := range out.Contents {
+		objects = append(objects, *o.Key)
+	}
+	up, err := h.s3.ListMultipartUploads(context.Background(), &s3.ListMultipartUploadsInput{Bucket: aws.String(testBucket)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return objects, len(up.Uploads)
+}
+
+// replay is the report by the simplest program: it reads the whole log, folds
+// its revocations, and writes with the standard library.
+func (h *house) replay(size uint64, format pca.AuditReportResponseFormat) []byte {
+	h.t.Helper()
+	revocations := map[uint64]certlog.Entry{}
+	h.entries(0, size, func(_ uint64, e *certlog.Entry) {
+		if e.Type == certlog.TypeRevoke {
+			revocations[e.IssueIndex] = *e
+		}
+	})
+	var rows []string
+	h.entries(0, size, func(index uint64, e *certlog.Entry) {
+		if e.Type != certlog.TypeIssue {
+			return
+		}
+		row := &Row{
+			Account: e.Account, Principal: e.Principal, CAARN: []byte(caARN(testCA)), Serial: e.Serial, Subject: e.Subject,
+			NotBefore: e.NotBefore, NotAfter: e.NotAfter, IssuedAt: e.Time / 1000, Template: e.TemplateARN,
+		}
+		if v, ok := revocations[index]; ok {
+			row.Revoked, row.RevokedAt, row.Reason = true, v.Time/1000, v.Reason
+		}
+		if format == pca.AuditReportResponseFormat_CSV {
+			rows = append(rows, oracleCSV(h.t, row))
+		} else {
+			rows = append(rows, oracleJSON(h.t, row))
+		}
+	})
+	var b bytes.Buffer
+	if format == pca.AuditReportResponseFormat_CSV {
+		b.WriteString(CSVHeader)
+		for _, r := range rows {
+			b.WriteString(r)
+		}
+		return b.Bytes()
+	}
+	b.WriteString("[")
+	for i, r := range rows {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n" + r)
+	}
+	b.WriteString("\n]\n")
+	return b.Bytes()
+}
+
+func same(t testing.TB, what string, got, want []byte) {
+	t.Helper()
+	if bytes.Equal(got, want) {
+		return
+	}
+	at := 0
+	for at < min(len(got), len(want)) && got[at] == want[at] {
+		at++
+	}
+	around := func(b []byte) string { return fmt.Sprintf("%q", b[max(0, min(at-80, len(b))):min(len(b), at+80)]) }
+	t.Fatalf("%s: %d bytes, want %d; they differ at %d:\n got %s\nwant %s", what, len(got), len(want), at, around(got), around(want))
+}
+
+var bothFormats = []pca.AuditReportResponseFormat{pca.AuditReportResponseFormat_JSON, pca.AuditReportResponseFormat_CSV}
