@@ -77,6 +77,8 @@ type house struct {
 	// wire, when set, sits between every service made from now on and the
 	// buckets.
 	wire func(next http.RoundTripper) http.RoundTripper
+	// uniformParts makes the services ask for parts of equal length.
+	uniformParts bool
 	// client, when set, replaces the embedded service.
 	client func() (*bucket.Client, error)
 }
@@ -248,7 +250,7 @@ func (h *house) service(change ...func(*Config)) *Service {
 			if h.client != nil {
 				return h.client()
 			}
-			c := bucket.Config{Transport: h.buckets.Transport(bucket.Principal(account, caARN)), Owner: h.owner}
+			c := bucket.Config{Transport: h.buckets.Transport(bucket.Principal(account, caARN)), Owner: h.owner, UniformParts: h.uniformParts}
 			if wire != nil {
 				c.Transport = wire(c.Transport)
 			}
