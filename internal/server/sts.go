@@ -113,7 +113,7 @@ func (s *sts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	d := s.cfg.Now().Sub(start)
 	s.cfg.Observe(operation, code, d)
-	attrs := []slog.Attr{slog.String("operation", "sts:" + operation), slog.String("code", code), slog.Duration("duration", d), slog.String("request_id", id)}
+	attrs := []slog.Attr{slog.String("operation", "sts:"+operation), slog.String("code", code), slog.Duration("duration", d), slog.String("request_id", id)}
 	if p != nil {
 		attrs = append(attrs, slog.String("principal", p.ARN))
 	}
