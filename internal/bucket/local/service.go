@@ -81,6 +81,7 @@ type Service struct {
 	}
 
 	collector struct {
+		working sync.Mutex // held by who takes garbage out of the index until its files are gone
 		sync.Mutex
 		suspects []fileID
 		wake     chan struct{}
@@ -207,8 +208,11 @@ func (s *Service) reportCollect(ctx context.Context, err error) {
 	}
 }
 
-// sweepAll clears the garbage of the index and removes the files that became free.
+// sweepAll clears the garbage of the index and removes the files that became
+// free. When it returns nil, files stay only for readers.
 func (s *Service) sweepAll(ctx context.Context) error {
+	s.collector.working.Lock()
+	defer s.collector.working.Unlock()
 	s.collector.Lock()
 	suspects := s.collector.suspects
 	s.collector.suspects = nil
@@ -233,6 +237,8 @@ func (s *Service) sweepAll(ctx context.Context) error {
 
 // scanFiles buries the part files that the index does not know.
 func (s *Service) scanFiles(ctx context.Context) error {
+	s.collector.working.Lock()
+	defer s.collector.working.Unlock()
 	for shard := range 256 {
 		err := s.files.each(byte(shard), func(ids []fileID) error {
 			idle := ids[:0]
