@@ -212,6 +212,7 @@ func TestSuccess(t *testing.T) {
 	var seen Call
 	f.do = func(ctx context.Context) error {
 		seen = Call{Caller(ctx), "", RequestID(ctx), Invocation(ctx)}
+		SetHeader(ctx, "X-More", "more")
 		return nil
 	}
 	for _, contentType := range []string{"application/x-amz-json-1.1", "application/x-amz-json-1.1; charset=utf-8"} {
@@ -223,6 +224,9 @@ func TestSuccess(t *testing.T) {
 		want := `{"CertificateAuthority":{"Arn":"` + caARN + `","CreatedAt":1526401743.081,"Serial":"<&>\u2028"}}`
 		if a.status != 200 || a.body != want {
 			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a.header.Get("X-More") != "more" {
+			t.Errorf("header %v", a.header)
 		}
 		if seen.Caller == nil || seen.Caller.ARN != "arn:aws:iam::"+account+":user/auditor" || seen.RequestID != a.header.Get("X-Amzn-Requestid") || seen.Invocation != "invocation-1" {
 			t.Errorf("context: %+v", seen)
@@ -494,6 +498,7 @@ func TestNewRefuses(t *testing.T) {
 func TestContextOutsideOfACall(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
+	SetHeader(ctx, "X-More", "nowhere")
 	if Caller(ctx) != nil || RequestID(ctx) != "" || Invocation(ctx) != "" || Authorize(ctx, "a:b", "*") == nil {
 		t.Error("an empty context has a call")
 	}
