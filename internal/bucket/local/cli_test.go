@@ -154,7 +154,7 @@ const botoScript = `
 import boto3, os, sys, io, hashlib, base64
 from botocore.config import Config
 from botocore.exceptions import ClientError
-s3 = boto3.client('s3', config=Config(signature_version='s3v4', s3={'addressing_style': 'path'}, retries={'max_attempts': 1}))
+s3 = boto3.client('s3', config=Config(signature_version='s3v4', retries={'max_attempts': 1}))
 def code(fn, **kw):
     try:
         fn(**kw)

@@ -105,7 +105,7 @@ func asAPIError(err error) (e *apiError, internal bool) {
 	}
 	var disk *storageError
 	if errors.As(err, &disk) {
-		return errorf("InternalError", "The bucket service could not write to its disk. Nothing was stored; free space or mend the disk, and try again."), true
+		return errorf("InternalError", "The bucket service could not write to its disk. Nothing was changed; free space or mend the disk, and try again."), true
 	}
 	return errorf("InternalError", "We encountered an internal error. Please try again."), true
 }

@@ -222,7 +222,7 @@ func (f *fixture) command(t testing.TB, name string, args ...string) (string, er
 	cmd := exec.CommandContext(ctx, name, args...)
 	home := t.TempDir()
 	conf := filepath.Join(home, "config")
-	if err := os.WriteFile(conf, []byte("[default]\nregion = us-east-1\ns3 =\n  signature_version = s3v4\n  addressing_style = path\n"), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte("[default]\nregion = us-east-1\ns3 =\n  signature_version = s3v4\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Env = append(os.Environ(), "HOME="+home, "AWS_CONFIG_FILE="+conf, "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(home, "none"),
