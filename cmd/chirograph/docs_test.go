@@ -26,6 +26,7 @@ func TestDocs(t *testing.T) {
 	}
 	for _, page := range pages {
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
+			t.Parallel() // every page has ports of its own
 			text, err := os.ReadFile(filepath.Join("..", "..", page))
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +71,7 @@ func runAsReader(t *testing.T, script string) {
 	script = strings.ReplaceAll(script, "make test\n", "make -n test > /dev/null\n")
 	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -x\n"+script)
 	cmd.Dir = dir
-	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir(), "GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir(), "GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false -trimpath") // -trimpath: the folders share what they compile
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
