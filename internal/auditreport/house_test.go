@@ -264,7 +264,7 @@ func (h *house) service(change ...func(*Config)) *Service {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	s.backoff = time.Millisecond
+	s.backoff, s.again = time.Millisecond, 100*time.Millisecond
 	return s
 }
 

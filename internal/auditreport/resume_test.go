@@ -178,7 +178,7 @@ func (h *house) restart(t *testing.T, format pca.AuditReportResponseFormat, unif
 	if objects, uploads := h.keys(); uploads != 0 || objects == nil {
 		t.Errorf("%s uniform=%v: %d uploads are left", format, uniform, uploads)
 	}
-	if deaths < 3 {
+	if deaths < 2 {
 		t.Errorf("%d deaths only", deaths)
 	}
 	t.Logf("%s uniform=%v: %d deaths, parts written %v", format, uniform, deaths, again)
@@ -194,9 +194,9 @@ func TestTransient(t *testing.T) {
 		times   int32
 		ok      bool
 	}{
-		{"parts", func(r *http.Request) bool { return r.URL.Query().Has("partNumber") }, 20, true},
-		{"create", func(r *http.Request) bool { return r.URL.Query().Has("uploads") }, 5, true},
-		{"complete", func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }, 5, true},
+		{"parts", func(r *http.Request) bool { return r.URL.Query().Has("partNumber") }, 4, true},
+		{"create", func(r *http.Request) bool { return r.URL.Query().Has("uploads") }, 4, true},
+		{"complete", func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }, 4, true},
 		{"parts for ever", func(r *http.Request) bool { return r.URL.Query().Has("partNumber") }, 1 << 30, false},
 		{"complete for ever", func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }, 1 << 30, false},
 	} {
@@ -318,11 +318,11 @@ type lostUpdates struct {
 func (l lostUpdates) UpdateReport(ctx context.Context, r *store.AuditReport) error {
 	if l.f.updates.Add(-1) >= 0 {
 		if l.after {
-			if err := l.Reports.UpdateReport(ctx, r); err != nil {
+			stored := *r
+			if err := l.Reports.UpdateReport(ctx, &stored); err != nil {
 				return err
 			}
 		}
-		r.Version = 1 // whatever it did, the caller's copy is as before
 		return errors.New("the answer was lost")
 	}
 	return l.Reports.UpdateReport(ctx, r)

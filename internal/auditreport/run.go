@@ -32,7 +32,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.findUnfinished(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	tick := time.NewTicker(lookAgain)
+	tick := time.NewTicker(s.again)
 	defer tick.Stop()
 	for {
 		for _, r := range s.takeWaiting() {

@@ -95,6 +95,7 @@ type Service struct {
 	buffers buffers
 	now     func() time.Time
 	backoff time.Duration // the first pause between attempts; it doubles
+	again   time.Duration // how often Run looks for reports that nobody told it about
 
 	// A report of at most one block never waits for a long one.
 	large, small chan struct{}
@@ -139,7 +140,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.Logger = slog.Default()
 	}
 	return &Service{
-		cfg: cfg, log: cfg.Logger, now: time.Now, backoff: time.Second,
+		cfg: cfg, log: cfg.Logger, now: time.Now, backoff: time.Second, again: lookAgain,
 		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports),
 		jobs: map[string]*job{}, wake: make(chan struct{}, 1),
 	}, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -154,10 +155,10 @@ func New(cfg Config) (*Client, error) {
 		cfg.Credentials = chain.Credentials
 	}
 	o := s3.Options{
-		Region:           cfg.Region,
-		Credentials:      cfg.Credentials,
-		UsePathStyle:     !c.onAWS,
-		RetryMaxAttempts: maxAttempts,
+		Region:       cfg.Region,
+		Credentials:  cfg.Credentials,
+		UsePathStyle: !c.onAWS,
+		Retryer:      newRetryer(),
 		// The client sends the one checksum that it wants itself; the SDK's own
 		// default breaks several stores (D-3).
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
@@ -178,8 +179,12 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// maxAttempts of one request; what fails longer is the caller's to retry.
-const maxAttempts = 3
+// newRetryer hides a hiccup; what fails longer is the caller's to retry.
+func newRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff = 3, time.Second
+	})
+}
 
 // embedded is a client whose requests are answered in this process: nothing is
 // signed, so nothing is hashed to be signed.
@@ -189,7 +194,7 @@ func embedded(region string, t http.RoundTripper) *s3.Client {
 		BaseEndpoint:               aws.String("https://bucket.internal"), // the name is never looked up
 		Credentials:                aws.AnonymousCredentials{},
 		UsePathStyle:               true,
-		RetryMaxAttempts:           maxAttempts,
+		Retryer:                    newRetryer(),
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 		HTTPClient:                 &http.Client{Transport: t},
