@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -100,6 +101,12 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	}
 	for _, w := range issued.Warnings {
 		s.Log.WarnContext(ctx, w, "certificate", certARN)
+	}
+	if tmpl.SelfSigned {
+		configured, err := issuance.EncodeSubject(&a.rec.Configuration.Subject)
+		if err != nil || !bytes.Equal(configured, issued.RawSubject) {
+			s.Log.WarnContext(ctx, "the subject of a root certificate is not the one that its CA was created with", "certificate", certARN) // T-82
+		}
 	}
 	rec, err := s.issueRecord(arn, i, tmpl, issued, caller)
 	if err != nil {
