@@ -161,7 +161,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := prepareSchema(w); err != nil {
 		return errors.Join(err, w.close())
 	}
-	keeper, err := db.open("wal_autocheckpoint(0)", "busy_timeout("+milliseconds(restartTimeout)+")")
+	keeper, err := db.open("busy_timeout = 0")
 	if err != nil {
 		return errors.Join(err, w.close())
 	}
@@ -182,21 +182,28 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 
 // open opens a connection with the settings that all have, and pragmas.
 func (db *DB) open(pragmas ...string) (*conn, error) {
-	// fullfsync makes the sync reach the medium where fsync alone does not (macOS).
+	// fullfsync makes the sync reach the medium where fsync alone does not
+	// (macOS). The page size is taken only before the file becomes a WAL
+	// database, so the order counts, and the driver would sort what stands in
+	// the DSN.
 	common := []string{
-		"busy_timeout(" + milliseconds(busyTimeout) + ")", "page_size(" + strconv.Itoa(pageSize) + ")", "journal_mode(WAL)",
-		"synchronous(FULL)", "fullfsync(1)", "checkpoint_fullfsync(1)", "temp_store(MEMORY)",
-		"journal_size_limit(" + strconv.FormatInt(2*db.cfg.WAL, 10) + ")",
+		"busy_timeout = " + milliseconds(busyTimeout), "page_size = " + strconv.Itoa(pageSize), "journal_mode = WAL",
+		"synchronous = FULL", "fullfsync = 1", "checkpoint_fullfsync = 1", "wal_autocheckpoint = 0", "temp_store = MEMORY",
+		"journal_size_limit = " + strconv.FormatInt(2*db.cfg.WAL, 10),
 	}
-	q := url.Values{"_dqs": {"0"}, "_defensive": {"1"}, "_error_rc": {"1"}, "_pragma": append(common, pragmas...)}
 	path := filepath.ToSlash(db.cfg.Path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // C:/...
 	}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: "_dqs=0&_defensive=1&_error_rc=1"}
 	c, err := openConn(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", describe(err))
+	}
+	for _, p := range append(common, pragmas...) {
+		if _, err := c.exec("PRAGMA " + p); err != nil {
+			return nil, errors.Join(fmt.Errorf("setting %s: %w", p, describe(err)), c.close())
+		}
 	}
 	// A setting that SQLite did not take is not an error of its own.
 	mode, sync := "", int64(0)
@@ -212,11 +219,11 @@ func (db *DB) open(pragmas ...string) (*conn, error) {
 }
 
 func (db *DB) openWriter() (*conn, error) {
-	return db.open("wal_autocheckpoint(0)", "cache_size(-16384)")
+	return db.open("cache_size = -16384")
 }
 
 func (db *DB) openReader() (*conn, error) {
-	return db.open("wal_autocheckpoint(0)", "cache_size(-2048)", "query_only(1)")
+	return db.open("cache_size = -2048", "query_only = 1")
 }
 
 // describe adds to an error that says that the file is no database what that

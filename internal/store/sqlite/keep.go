@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// restartTimeout is how long writers may be held up while the last
-	// readers leave the WAL. Readers of this process need a fraction of it.
-	restartTimeout = 20 * time.Millisecond
-	// restartRetry is the pause after a reader, of another process then, or
-	// a full disk kept the WAL from beginning anew.
+	// restartRetry is the pause after a reader of another process or a full
+	// disk kept the WAL from beginning anew.
 	restartRetry = 250 * time.Millisecond
+	// behindFactor times Config.WAL is the size from which writers wait for
+	// the whole checkpoint.
+	behindFactor = 2
 	// warnFactor times Config.WAL is the size from which a WAL that cannot
 	// begin anew is worth a line in the log.
 	warnFactor = 16
@@ -84,29 +84,49 @@ func (db *DB) keep(ctx context.Context, c *conn) {
 
 // checkpoint brings the WAL into the file and lets it begin anew. Most of it
 // goes beside the writers; they wait only while the rest, what was written
-// meanwhile, follows.
+// meanwhile, follows. When writers are faster than that they wait for all of
+// it, so the WAL stays within a small multiple of its limit.
 func (db *DB) checkpoint(ctx context.Context, c *conn, retry *time.Timer) error {
-	if _, err := foldWAL(c, "PASSIVE"); err != nil {
-		retry.Reset(restartRetry)
-		return err
+	if db.wal.bytes.Load() < behindFactor*db.cfg.WAL {
+		if _, err := foldWAL(c, "PASSIVE"); err != nil {
+			retry.Reset(restartRetry)
+			return err
+		}
 	}
+	done, err := db.restartWAL(ctx, c)
+	if done {
+		return nil
+	}
+	retry.Reset(restartRetry)
+	if n := db.wal.bytes.Load(); err == nil && n > warnFactor*db.cfg.WAL {
+		db.cfg.Log.Warn("another process reads the database without a pause and keeps its WAL from shrinking", slog.Int64("bytes", n))
+	}
+	return err
+}
+
+// restartWAL stops all writers and readers of this process, which takes as
+// long as the longest statement, and so can tell at once whether somebody
+// else keeps the WAL from beginning anew.
+func (db *DB) restartWAL(ctx context.Context, c *conn) (done bool, err error) {
 	w, err := db.acquire(ctx, db.writer)
 	if err != nil {
-		return err
+		return false, err
 	}
-	done, err := foldWAL(c, "RESTART")
-	if done {
+	defer func() { db.writer <- w }()
+	for range db.cfg.Readers {
+		r, err := db.acquire(ctx, db.readers)
+		if err != nil {
+			return false, err
+		}
+		defer func() { db.readers <- r }()
+	}
+	if done, err = foldWAL(c, "RESTART"); done {
 		db.wal.bytes.Store(0)
 		db.wal.limit.Store(db.cfg.WAL)
 	} else {
 		db.wal.limit.Store(db.wal.bytes.Load() + db.cfg.WAL/4)
-		retry.Reset(restartRetry)
 	}
-	db.writer <- w
-	if n := db.wal.bytes.Load(); !done && err == nil && n > warnFactor*db.cfg.WAL {
-		db.cfg.Log.Warn("another process reads the database without a pause and keeps its WAL from shrinking", slog.Int64("bytes", n))
-	}
-	return err
+	return done, err
 }
 
 // foldWAL runs a checkpoint and reports whether it did all of it.

@@ -162,22 +162,48 @@ func (db *DB) checkBundle(ctx context.Context, ca string, block uint64, bundle [
 // UnsealedBlocks implements certlog.Sealer. It looks at where each tail
 // begins, so a log without full blocks costs two look-ups.
 func (db *DB) UnsealedBlocks(ctx context.Context) (map[string][]uint64, error) {
+	type span struct {
+		ca         string
+		begin, end uint64
+	}
 	blocks := map[string][]uint64{}
-	err := db.list(ctx, func(r *rows) {
-		ca, full := r.text(0), uint64(r.int(1))/certlog.BlockSize
-		begin := full
-		for i := 2; i <= 3; i++ {
-			if !r.null(i) {
-				begin = min(begin, uint64(r.int(i))/certlog.BlockSize)
+	err := db.read(ctx, func(c *conn) error {
+		var spans []span
+		r, err := c.query(`SELECT ca, size,
+			(SELECT idx FROM log_entry e WHERE e.ca = h.ca ORDER BY idx LIMIT 1),
+			(SELECT idx FROM certificate_der d WHERE d.ca = h.ca ORDER BY idx LIMIT 1)
+			FROM log_head h WHERE size >= ?`, int64(certlog.BlockSize))
+		if err != nil {
+			return err
+		}
+		for r.next() {
+			s := span{ca: r.text(0), end: uint64(r.int(1)) / certlog.BlockSize}
+			s.begin = s.end
+			for i := 2; i <= 3; i++ {
+				if !r.null(i) {
+					s.begin = min(s.begin, uint64(r.int(i))/certlog.BlockSize)
+				}
+			}
+			spans = append(spans, s)
+		}
+		if err := r.close(); err != nil {
+			return err
+		}
+		for _, s := range spans {
+			for b := s.begin; b < s.end; b++ {
+				lo, hi := int64(b*certlog.BlockSize), int64((b+1)*certlog.BlockSize)
+				left, err := c.queryRow(func(*rows) {}, `SELECT 1 WHERE EXISTS (SELECT 1 FROM log_entry WHERE ca = ? AND idx >= ? AND idx < ?)
+					OR EXISTS (SELECT 1 FROM certificate_der WHERE ca = ? AND idx >= ? AND idx < ?)`, s.ca, lo, hi, s.ca, lo, hi)
+				if err != nil {
+					return err
+				}
+				if left {
+					blocks[s.ca] = append(blocks[s.ca], b)
+				}
 			}
 		}
-		for b := begin; b < full; b++ {
-			blocks[ca] = append(blocks[ca], b)
-		}
-	}, `SELECT ca, size,
-		(SELECT idx FROM log_entry e WHERE e.ca = h.ca ORDER BY idx LIMIT 1),
-		(SELECT idx FROM certificate_der d WHERE d.ca = h.ca ORDER BY idx LIMIT 1)
-		FROM log_head h WHERE size >= ?`, int64(certlog.BlockSize))
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("listing unsealed blocks: %w", err)
 	}
