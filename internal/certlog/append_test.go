@@ -243,6 +243,86 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
+// TestRefusalWaitsForCommit has two records with one key in one batch. The
+// second may hear of the first only when that is durable: here the commit
+// fails after the second was sorted out.
+func TestRefusalWaitsForCommit(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	l := newLog(m)
+	entered, release := hold(m)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := l.Append(t.Context(), "a", rec(0)); err != nil {
+			t.Error(err)
+		}
+	})
+	<-entered
+	for i := range 2 {
+		wg.Go(func() {
+			if _, err := l.Append(t.Context(), "a", rec(1+i, "key")); !errors.Is(err, errDisk) || errors.Is(err, errTaken) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	waiting(l, 2)
+	m.fault = func(batches []Batch) error {
+		// Twice: the held commit must go through, as must the first attempt.
+		if len(batches[0].Records) == 1 && batches[0].From.Size == 1 {
+			m.fault = nil
+			return errDisk
+		}
+		return nil
+	}
+	close(release)
+	wg.Wait()
+	if _, err := l.Append(t.Context(), "a", rec(3, "key")); err != nil {
+		t.Fatal(err)
+	}
+	if h := verify(t, l, m, "a"); h.Size != 2 {
+		t.Fatalf("%d entries, want 2", h.Size)
+	}
+}
+
+// TestRefusalIsReviewed has the head move between a refusal and the commit:
+// who was refused is tried again.
+func TestRefusalIsReviewed(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	m.keys["key"] = true
+	l := newLog(m)
+	calls := 0
+	entered, release := hold(m)
+	inner := m.fault
+	m.fault = func(batches []Batch) error {
+		if batches[0].From.Size == 1 {
+			if calls++; calls == 2 { // after the refusal
+				delete(m.keys, "key")
+				return ErrHeadMoved
+			}
+		}
+		return inner(batches)
+	}
+	var wg sync.WaitGroup
+	add := func(r Record) {
+		wg.Go(func() {
+			if _, err := l.Append(t.Context(), "a", r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	add(rec(0))
+	<-entered
+	add(rec(1, "key"))
+	add(rec(2, "other"))
+	waiting(l, 2)
+	close(release)
+	wg.Wait()
+	if h := verify(t, l, m, "a"); h.Size != 3 || calls != 3 {
+		t.Fatalf("%d entries after %d commits, want 3 after 3", h.Size, calls)
+	}
+}
+
 func TestPanickingStore(t *testing.T) {
 	t.Parallel()
 	m := newMemory()

@@ -63,7 +63,7 @@ const (
 	defaultReaders = 8
 	defaultWAL     = 16 << 20
 	defaultPurge   = 30 * time.Second
-	pageSize       = 8192 // a certificate of an RSA key still fits into a page's cell
+	pageSize       = 4096 // larger ones make the commit of a single certificate dearer, and nothing cheaper
 	busyTimeout    = 5 * time.Second
 )
 
@@ -236,11 +236,8 @@ func describe(err error) error {
 	return err
 }
 
-// Result codes of SQLite that are acted on.
-const (
-	codeBusy   = 5
-	codeNotADB = 26
-)
+// codeNotADB is SQLite's result code for a file that is no database.
+const codeNotADB = 26
 
 func checkLibrary(c *conn) error {
 	var version string

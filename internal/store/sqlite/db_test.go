@@ -253,6 +253,34 @@ func TestForeignReader(t *testing.T) {
 	}
 }
 
+// TestForeignWriter has another connection hold the write lock for a while:
+// commits wait for it.
+func TestForeignWriter(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	db := openDB(t, Config{Path: path})
+	foreign, err := openConn(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := foreign.exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	stored := make(chan error, 1)
+	go func() { stored <- db.PutSetting(t.Context(), "name", "value") }()
+	select {
+	case err := <-stored:
+		t.Fatalf("commit beside a foreign transaction: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := foreign.exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-stored, foreign.close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPurgeTokens(t *testing.T) {
 	t.Parallel()
 	clock := time.UnixMilli(1_790_000_000_000)

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -21,9 +20,8 @@ const maxDecoded = certlog.BlockSize * (certlog.MaxEntrySize + 2)
 
 var errPack = errors.New("pack is damaged")
 
-// encoders compress; one at a time is enough for the one that seals.
+// encoders compress. They are shared; a second caller waits for the first.
 type encoders struct {
-	mu           sync.Mutex
 	entries, der *zstd.Encoder
 }
 
@@ -102,13 +100,9 @@ func findDER(plain []byte, offset byte) ([]byte, error) {
 }
 
 func (e *encoders) packEntries(bundle []byte) []byte {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	return e.entries.EncodeAll(bundle, nil)
 }
 
 func (e *encoders) packDERs(plain []byte) []byte {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	return e.der.EncodeAll(plain, nil)
 }
