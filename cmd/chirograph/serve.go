@@ -269,7 +269,7 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           timedBodies{h, bodyIdle, bodyStart},
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
@@ -41,7 +42,12 @@ const (
 	// maxBody is the largest request: a chain of 2 MiB is 2.8 MiB of base64.
 	maxBody = 4 << 20
 	// maxPooled keeps buffers that one large request grew out of the pool.
+	// Bodies up to this size are small and need no leave.
 	maxPooled = 64 << 10
+	// largeBodies is how many bytes of larger bodies are held at a time,
+	// largeWait how long a request waits for its turn.
+	largeBodies = 64 << 20
+	largeWait   = 10 * time.Second
 
 	// unknownOperation stands for every operation that this server does not
 	// have, in logs and metrics.
@@ -109,7 +115,8 @@ type Handler struct {
 	cfg        Config
 	operations map[string]*Operation // by X-Amz-Target
 	verifier   *sigv4.Verifier
-	buffers    sync.Pool // *bytes.Buffer
+	buffers    sync.Pool           // *bytes.Buffer
+	large      *semaphore.Weighted // bytes of large bodies
 }
 
 // New makes a Handler. An operation that the API does not have, or that is
@@ -133,7 +140,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}, large: semaphore.NewWeighted(largeBodies)}
 	known := map[string]bool{}
 	for _, op := range pca.Operations() {
 		known[op.Name] = true
@@ -165,6 +172,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if buf.Cap() <= maxPooled {
 			h.buffers.Put(buf)
 		}
+		h.large.Release(c.large)
 	}()
 
 	err := h.serve(w, r, c, buf)
@@ -204,10 +212,22 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *by
 		return err
 	}
 	c.Operation = op.name
-	if err := readBody(w, r, buf); err != nil {
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	// Nobody's body is read: a stranger could make the server hold any number
+	// of them. What does not depend on the body is checked first.
+	if sigv4.IsPresigned(r) {
+		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
+	}
+	claim, err := h.verifier.Begin(r)
+	if err != nil {
+		return signatureError(err)
+	}
+	if err := h.readBody(w, r, c, buf); err != nil {
 		return err
 	}
-	if err := h.authenticate(r, c, buf.Bytes()); err != nil {
+	if err := h.authenticate(r, c, claim, buf.Bytes()); err != nil {
 		return err
 	}
 	in, err := op.decode(buf.Bytes())
@@ -251,12 +271,22 @@ func (h *Handler) operation(r *http.Request) (*Operation, error) {
 	return op, nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
-	tooLarge := func() error {
-		return pca.Errorf(pca.RequestEntityTooLargeException, "The request body is larger than %d bytes.", maxBody)
+func tooLarge() error {
+	return pca.Errorf(pca.RequestEntityTooLargeException, "The request body is larger than %d bytes.", maxBody)
+}
+
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer) error {
+	size := r.ContentLength
+	if size < 0 {
+		size = maxBody
 	}
-	if r.ContentLength > maxBody {
-		return tooLarge()
+	if size > maxPooled {
+		ctx, cancel := context.WithTimeout(r.Context(), largeWait)
+		defer cancel()
+		if err := h.large.Acquire(ctx, size); err != nil {
+			return &pca.Error{Code: pca.ServiceUnavailable, Message: "Too many large requests are under way. Try again in a few seconds.", Err: err}
+		}
+		c.large = size // given back when the request is answered
 	}
 	if r.ContentLength > 0 {
 		buf.Grow(int(r.ContentLength) + bytes.MinRead)
@@ -275,12 +305,9 @@ func readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
 }
 
 // authenticate finds out who calls, or refuses.
-func (h *Handler) authenticate(r *http.Request, c *call, body []byte) error {
-	if sigv4.IsPresigned(r) {
-		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
-	}
+func (h *Handler) authenticate(r *http.Request, c *call, claim *sigv4.Claim, body []byte) error {
 	sum := sha256.Sum256(body)
-	signed, err := h.verifier.Verify(r, hex.EncodeToString(sum[:]))
+	signed, err := claim.Verify(hex.EncodeToString(sum[:]))
 	if err != nil {
 		return signatureError(err)
 	}

@@ -471,13 +471,62 @@ func TestCutBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: ACMPrivateCA.ListCertificateAuthorities\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: 100\r\n\r\n{}")
+	r := newRequest(t, f.URL, admin, "ListCertificateAuthorities", "{}", nil)
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\n", r.Host)
+	if err := r.Header.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(conn, "Content-Length: 100\r\n\r\n{}")
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	b, err := io.ReadAll(conn)
 	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 408 ") || !strings.Contains(string(b), `"__type":"RequestTimeoutException"`) {
 		t.Errorf("%s, %v", b, err)
+	}
+}
+
+// A stranger's body is not waited for, let alone held: the refusal comes while
+// the body is still on its way.
+func TestBodiesOfStrangersAreNotRead(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	for _, test := range []struct {
+		key  string
+		edit func(h http.Header)
+		code string
+	}{
+		{admin, func(h http.Header) { h.Del("Authorization") }, "MissingAuthenticationTokenException"},
+		{admin, func(h http.Header) { h.Set("Authorization", "AWS4-HMAC-SHA256 x") }, "IncompleteSignatureException"},
+		{"AKIDNOBODY", func(http.Header) {}, "UnrecognizedClientException"},
+	} {
+		r := newRequest(t, f.URL, test.key, "ListCertificateAuthorities", "{}", nil)
+		test.edit(r.Header)
+		body, more := io.Pipe()
+		r.Body, r.ContentLength = body, 4<<20
+		if a := send(t, r); a.Type != test.code {
+			t.Errorf("answer %d %s, want %s", a.status, a.body, test.code)
+		}
+		more.Close()
+	}
+}
+
+// Large bodies are held within a budget, and every request gives its share back.
+func TestLargeBodies(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	body := `{"Unknown":"` + strings.Repeat("a", maxBody-100) + `"}`
+	for range 2 {
+		var wg sync.WaitGroup
+		for range largeBodies/maxBody + 4 {
+			wg.Go(func() {
+				a := send(t, newRequest(t, f.URL, admin, "ListCertificateAuthorities", body, nil))
+				if a.status != 200 {
+					t.Errorf("answer %d %s", a.status, a.body)
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

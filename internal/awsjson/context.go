@@ -22,6 +22,7 @@ type call struct {
 	handler    *Handler
 	conditions map[string][]string
 	header     http.Header // of the answer
+	large      int64       // bytes of the handler's budget for large bodies
 }
 
 type contextKey struct{}

@@ -130,6 +130,39 @@ func (v *Verifier) Verify(r *http.Request, payloadSHA256 string) (*Signed, error
 	if err != nil {
 		return nil, err
 	}
+	return v.verifyHeader(r, c, payloadSHA256)
+}
+
+// Claim is a signature in an Authorization header of which everything has been
+// checked but the signature itself.
+type Claim struct {
+	verifier *Verifier
+	request  *http.Request
+	claim    *claim
+}
+
+// Begin makes the checks of Verify that need no body: form, scope, signed
+// headers, time, and that somebody has the access key. A server whose
+// signatures cover the body calls it before it reads one, so that strangers
+// cannot make it hold their bodies. Errors are as with Verify.
+func (v *Verifier) Begin(r *http.Request) (*Claim, error) {
+	c, err := headerClaim(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.secret(r, c); err != nil {
+		return nil, err
+	}
+	return &Claim{v, r, c}, nil
+}
+
+// Verify is the rest of Verifier.Verify, and has its result; time and access
+// key are checked once more, since bodies may take their time.
+func (c *Claim) Verify(payloadSHA256 string) (*Signed, error) {
+	return c.verifier.verifyHeader(c.request, c.claim, payloadSHA256)
+}
+
+func (v *Verifier) verifyHeader(r *http.Request, c *claim, payloadSHA256 string) (_ *Signed, err error) {
 	if payloadSHA256 == "" {
 		if payloadSHA256, err = announcedHash(r.Header.Values("X-Amz-Content-Sha256")); err != nil {
 			return nil, err
@@ -159,22 +192,32 @@ func (v *Verifier) VerifyPresigned(r *http.Request) (*Signed, error) {
 	return v.verify(r, c, hash)
 }
 
-func (v *Verifier) verify(r *http.Request, c *claim, payloadHash string) (*Signed, error) {
+// secret checks all of a claim that needs no body, and gives the secret that
+// the signature must have been made with.
+func (v *Verifier) secret(r *http.Request, c *claim) (string, error) {
 	if err := v.checkScope(c); err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := checkSignedHeaders(r, c); err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := v.checkTime(c); err != nil {
-		return nil, err
+		return "", err
 	}
 	secret, ok, err := v.cfg.Secret(r.Context(), c.accessKeyID)
 	if err != nil {
-		return nil, fmt.Errorf("looking up access key %s: %w", c.accessKeyID, err)
+		return "", fmt.Errorf("looking up access key %s: %w", c.accessKeyID, err)
 	}
 	if !ok {
-		return nil, refuse(UnknownKey, "The security token included in the request is invalid.")
+		return "", refuse(UnknownKey, "The security token included in the request is invalid.")
+	}
+	return secret, nil
+}
+
+func (v *Verifier) verify(r *http.Request, c *claim, payloadHash string) (*Signed, error) {
+	secret, err := v.secret(r, c)
+	if err != nil {
+		return nil, err
 	}
 	key, cached := v.keys.get(c, secret)
 	if !cached {

@@ -388,6 +388,42 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Begin refuses all that needs no body, and what it returns still needs the body's hash.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	v := New(cfg)
+	now := cfg.Now()
+	claim, err := v.Begin(received(t, signed(t, now)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := claim.Verify(hexHash("{}")); err != nil {
+		t.Error(err)
+	}
+	if _, err := claim.Verify(hexHash("{ }")); kindOf(err) != Mismatch {
+		t.Errorf("another body: %v, want Mismatch", err)
+	}
+	for _, test := range []struct {
+		at   time.Time
+		edit func(h http.Header)
+		kind Kind
+	}{
+		{now, func(h http.Header) { h.Del("Authorization") }, MissingAuthentication},
+		{now, func(h http.Header) { h.Set("Authorization", "Basic eA==") }, Malformed},
+		{now.Add(-time.Hour), func(http.Header) {}, Skewed},
+		{now, func(h http.Header) {
+			h.Set("Authorization", strings.Replace(h.Get("Authorization"), testKey, "AKIDNOBODY", 1))
+		}, UnknownKey},
+	} {
+		r := signed(t, test.at)
+		test.edit(r.Header)
+		if _, err := v.Begin(received(t, r)); kindOf(err) != test.kind {
+			t.Errorf("%v, want kind %d", err, test.kind)
+		}
+	}
+}
+
 func TestPresignedRefusals(t *testing.T) {
 	t.Parallel()
 	sign := func(expires string) *http.Request {
