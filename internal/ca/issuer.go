@@ -2,9 +2,9 @@ package ca
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 
 	"chirograph.dev/internal/issuance"
@@ -16,7 +16,6 @@ import (
 type issuer struct {
 	*issuance.Issuer
 	generation int64
-	cert       *x509.Certificate
 	chain      string // PEM of the certificates that an issued certificate chains to, this CA's first
 }
 
@@ -33,9 +32,6 @@ func (s *Service) newIssuer(ctx context.Context, rec *store.CertificateAuthority
 		ders := decodePEM(inst.Certificate)
 		if len(ders) != 1 {
 			return nil, fmt.Errorf("installed certificate %d holds %d certificates, want 1", inst.Generation, len(ders))
-		}
-		if i.cert, err = x509.ParseCertificate(ders[0]); err != nil {
-			return nil, fmt.Errorf("parsing installed certificate %d: %w", inst.Generation, err)
 		}
 		cfg.Certificate, cfg.Chain = ders[0], decodePEM(inst.Chain)
 		i.generation = inst.Generation
@@ -79,5 +75,6 @@ func (i *issuer) validity() (serial string, notBefore, notAfter *pca.EpochSecond
 	if i == nil {
 		return "", nil, nil
 	}
-	return i.cert.SerialNumber.String(), pca.NewEpochSeconds(i.cert.NotBefore), pca.NewEpochSeconds(i.cert.NotAfter)
+	number, begin, end := i.Validity()
+	return new(big.Int).SetBytes(number).String(), pca.NewEpochSeconds(begin), pca.NewEpochSeconds(end)
 }

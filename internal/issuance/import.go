@@ -49,6 +49,11 @@ func CheckImport(r ImportRequest) (*Imported, error) {
 		return nil, malformed("Certificate must hold exactly one PEM certificate; it holds %d. Put the others into CertificateChain.", len(list))
 	}
 	own := list[0]
+	for i := range own.extensions {
+		if e := &own.extensions[i]; !wellFormed(e.Value) {
+			return nil, malformed("The value of the extension %s in the certificate is not exactly one DER value.", oidText(e.OID))
+		}
+	}
 	root := r.Type == pca.CertificateAuthorityType_ROOT
 	if root && len(r.Chain) > 0 {
 		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate authority is a root; import its certificate without a CertificateChain.")

@@ -37,6 +37,8 @@ type Issuer struct {
 	public      crypto.PublicKey
 	rawName     []byte // subject of the CA certificate; nil when there is none
 	authority   []byte // the encoded authorityKeyIdentifier extension
+	serial      []byte // of the CA certificate: magnitude without leading zeros
+	notBefore   time.Time
 	notAfter    time.Time
 	pathLen     int // -1: none
 	constraints []*nameConstraints
@@ -57,6 +59,7 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 		return nil, errors.New("the CA certificate does not hold the CA's public key")
 	}
 	i.rawName, i.notAfter, i.pathLen = own.rawSubject, own.notAfter, own.pathLen
+	i.serial, i.notBefore = own.serial, own.notBefore
 	if i.authority, err = encodeAuthorityKeyID(own.keyIdentifier()); err != nil {
 		return nil, err
 	}
@@ -74,6 +77,12 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 		}
 	}
 	return i, nil
+}
+
+// Validity tells the serial number of the CA certificate, big-endian without
+// leading zeros, and its validity; only when there is a certificate.
+func (i *Issuer) Validity() (serial []byte, notBefore, notAfter time.Time) {
+	return i.serial, i.notBefore, i.notAfter
 }
 
 func encodeAuthorityKeyID(id []byte) ([]byte, error) {
