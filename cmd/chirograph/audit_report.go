@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,6 +28,8 @@ func newAuditReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit-report",
 		Short: "Create an audit report, or ask how far one is",
+		Args:  noArguments,
+		RunE:  showHelp,
 	}
 	cmd.AddCommand(newAuditReportCreate(), newAuditReportDescribe())
 	return cmd
@@ -41,6 +45,7 @@ func (f *clientFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.endpoint, "endpoint-url", "", "the server's URL; without it the AWS configuration decides")
 	cmd.Flags().StringVar(&f.region, "region", "", "region; without it the AWS configuration decides")
 	cmd.Flags().StringVar(&f.output, "output", "text", "text or json")
+	choices(cmd, "output", "text", "json")
 }
 
 // client makes the SDK's client. Credentials in the environment win; without
@@ -73,13 +78,21 @@ func (f *clientFlags) client(ctx context.Context) (*acmpca.Client, error) {
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
-		return nil, usageError("give --data-dir of a local server, or AWS credentials in the environment", "loading the AWS configuration: %w", err)
+		return nil, usageError(credentialsHint, "loading the AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
 		return nil, usageError("give --region, or --data-dir of a local server", "no region is configured")
 	}
+	if cfg.Credentials == nil {
+		return nil, usageError(credentialsHint, "no AWS credentials are configured")
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return nil, &exitError{code: exitFailure, hint: credentialsHint, err: fmt.Errorf("finding AWS credentials: %w", err)}
+	}
 	return acmpca.NewFromConfig(cfg), nil
 }
+
+const credentialsHint = "give --data-dir of a local server, or AWS credentials in the environment"
 
 func newAuditReportCreate() *cobra.Command {
 	var (
@@ -91,13 +104,17 @@ func newAuditReportCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create --ca ARN --bucket BUCKET [--format JSON|CSV] [--wait]",
 		Short: "Write a report of every certificate that a CA issued or revoked to a bucket",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
 				return err
 			}
 			if ca == "" || bucket == "" {
 				return usageError("chirograph audit-report create --ca ARN --bucket BUCKET", "--ca and --bucket are needed")
+			}
+			format = strings.ToUpper(format)
+			if format != string(types.AuditReportResponseFormatJson) && format != string(types.AuditReportResponseFormatCsv) {
+				return usageError("use JSON or CSV", "unknown --format %q", format)
 			}
 			ctx := cmd.Context()
 			client, err := f.client(ctx)
@@ -107,7 +124,7 @@ func newAuditReportCreate() *cobra.Command {
 			out, err := client.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
 				CertificateAuthorityArn:   &ca,
 				S3BucketName:              &bucket,
-				AuditReportResponseFormat: types.AuditReportResponseFormat(strings.ToUpper(format)),
+				AuditReportResponseFormat: types.AuditReportResponseFormat(format),
 			})
 			if err != nil {
 				return apiFailure("creating the report", err)
@@ -129,6 +146,7 @@ func newAuditReportCreate() *cobra.Command {
 	cmd.Flags().StringVar(&ca, "ca", "", "ARN of the certificate authority")
 	cmd.Flags().StringVar(&bucket, "bucket", "", "bucket that receives the report; its policy must let acm-pca.amazonaws.com write")
 	cmd.Flags().StringVar(&format, "format", "JSON", "JSON or CSV")
+	choices(cmd, "format", "JSON", "CSV")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the report is in the bucket, with a progress bar")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Hour, "how long --wait waits; the report goes on when it runs out")
 	return cmd
@@ -142,7 +160,7 @@ func newAuditReportDescribe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe --ca ARN --id UUID",
 		Short: "Show the status of a report",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
 				return err
@@ -249,7 +267,7 @@ func waitForReport(ctx context.Context, client *acmpca.Client, ca, id string, ti
 		}
 		select {
 		case <-ctx.Done():
-			return last, &exitError{code: exitTimedOut, hint: "the report goes on; ask with: chirograph audit-report describe --ca " + ca + " --id " + id, err: fmt.Errorf("stopped waiting for report %s: %w", id, ctx.Err())}
+			return last, &exitError{code: exitTimedOut, hint: "the report goes on; ask with: " + self() + " audit-report describe --ca " + ca + " --id " + id, err: fmt.Errorf("stopped waiting for report %s: %w", id, ctx.Err())}
 		case <-time.After(delay):
 			delay = min(2*delay, 3*time.Second)
 		}
@@ -261,5 +279,11 @@ func apiFailure(doing string, err error) error {
 	if e, ok := errors.AsType[smithy.APIError](err); ok {
 		return &exitError{code: exitFailure, err: fmt.Errorf("%s: %s: %s", doing, e.ErrorCode(), e.ErrorMessage())}
 	}
-	return &exitError{code: exitFailure, hint: "is the server running? start it with: chirograph serve", err: fmt.Errorf("%s: %w", doing, err)}
+	hint := ""
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		hint = "set AWS_CA_BUNDLE to a PEM file with the server's certificate, or that of the authority which issued it"
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		hint = "is the server running? start it with: " + self() + " serve"
+	}
+	return &exitError{code: exitFailure, hint: hint, err: fmt.Errorf("%s: %w", doing, err)}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,11 @@ func settings(cmd *cobra.Command) error {
 	if path != "" {
 		v.SetConfigFile(path)
 		if err := v.ReadInConfig(); err != nil {
-			return usageError("the file holds one key per flag, such as listen: 127.0.0.1:8440", "reading the configuration file: %w", err)
+			hint := "it holds one key per flag, such as listen: 127.0.0.1:8440, and its name ends in .yaml, .toml or .json"
+			if errors.Is(err, fs.ErrNotExist) {
+				hint = "check --config or CHIROGRAPH_CONFIG"
+			}
+			return usageError(hint, "reading the configuration file %s: %w", path, err)
 		}
 		for _, key := range v.AllKeys() {
 			// One file may serve all commands, so a key must only be some command's flag.
@@ -44,7 +49,11 @@ func settings(cmd *cobra.Command) error {
 			return
 		}
 		if err := cmd.Flags().Set(f.Name, v.GetString(f.Name)); err != nil {
-			errs = append(errs, fmt.Errorf("setting %s: %w", f.Name, err))
+			source := "CHIROGRAPH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+			if os.Getenv(source) == "" {
+				source = path
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", source, err))
 		}
 	})
 	if err := errors.Join(errs...); err != nil {

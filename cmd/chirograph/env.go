@@ -24,32 +24,33 @@ AWS_SHARED_CREDENTIALS_FILE to the files that the server wrote at its start:
 
 With them, aws acm-pca, aws s3, aws sts, boto3 and the AWS SDKs reach the server
 with no other setting.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
 				return err
+			}
+			if output != "text" && output != "json" {
+				return usageError("use text or json", "unknown output %q", output)
 			}
 			config, credentials, err := clientFiles(dataDir)
 			if err != nil {
 				return err
 			}
 			if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) {
-				return &exitError{code: exitFailure, hint: "start the server once: chirograph serve --data-dir " + shellQuote(dataDir), err: fmt.Errorf("no server has written %s yet", config)}
+				return &exitError{code: exitFailure, hint: "start the server once: " + self() + " serve --data-dir " + shellQuote(dataDir), err: fmt.Errorf("no server has written %s yet", config)}
 			} else if err != nil {
 				return err
 			}
-			switch output {
-			case "json":
+			if output == "json" {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"AWS_CONFIG_FILE": config, "AWS_SHARED_CREDENTIALS_FILE": credentials})
-			case "text":
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "export AWS_CONFIG_FILE=%s\nexport AWS_SHARED_CREDENTIALS_FILE=%s\nunset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL\n", shellQuote(config), shellQuote(credentials))
-				return err
 			}
-			return usageError("use text or json", "unknown output %q", output)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "export AWS_CONFIG_FILE=%s\nexport AWS_SHARED_CREDENTIALS_FILE=%s\nunset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL\n", shellQuote(config), shellQuote(credentials))
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&dataDir, "data-dir", defaultDataDir(), "the server's data folder")
 	cmd.Flags().StringVar(&output, "output", "text", "text (shell commands) or json")
+	choices(cmd, "output", "text", "json")
 	return cmd
 }
 

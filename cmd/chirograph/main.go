@@ -10,7 +10,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -27,6 +29,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -41,6 +44,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, context.Canceled) && errors.Is(ctx.Err(), context.Canceled) {
+		// The person who stopped it need not read which call it was in.
+		if e, ok := errors.AsType[*exitError](err); !ok || e.code != exitTimedOut {
+			err = errors.New("interrupted")
+		}
 	}
 	fmt.Fprintln(stderr, "chirograph:", err)
 	if e, ok := errors.AsType[*exitError](err); ok {
@@ -66,14 +75,54 @@ func usageError(hint string, format string, args ...any) error {
 	return &exitError{code: exitUsage, hint: hint, err: fmt.Errorf(format, args...)}
 }
 
+// noArguments refuses arguments; a command that only has sub-commands says which.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("see %q", cmd.CommandPath()+" --help")
+	if !cmd.HasSubCommands() {
+		return usageError(hint, "%s takes flags only, not %q", cmd.CommandPath(), args[0])
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %q?", cmd.CommandPath()+" "+near[0])
+	}
+	return usageError(hint, "%s has no command %q", cmd.CommandPath(), args[0])
+}
+
+// showHelp is what a command that only has sub-commands does.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// choices completes a flag that takes one of a few words.
+func choices(cmd *cobra.Command, flag string, words ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // no such flag
+	}
+}
+
+// self is this program as the person typed it, for the commands that messages advise.
+func self() string {
+	switch name := os.Args[0]; {
+	case strings.Contains(name, "go-build"): // go run puts the program there for one run
+		return "go run ./cmd/chirograph"
+	case strings.ContainsRune(name, filepath.Separator):
+		return shellQuote(name)
+	}
+	return "chirograph"
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "chirograph",
 		Short: "A private certificate authority you can audit, with AWS Private CA's API",
 		Long: `chirograph is a private certificate authority that speaks AWS Private CA's API
-(ACM PCA), so that the aws CLI, boto3, the AWS SDKs, Terraform, cert-manager's
-issuer and SPIRE work against it by endpoint URL. One call writes a report of
-every certificate a CA ever issued or revoked to an S3 bucket.
+(ACM PCA), so that the aws CLI, boto3 and the AWS SDKs work against it by
+endpoint URL. One call writes a report of every certificate a CA ever issued or
+revoked to an S3 bucket.
+
+Begin with "chirograph tour", which shows all of it in a few seconds and leaves
+nothing behind; "chirograph serve" runs a server.
 
 Every flag can also be set by an environment variable (CHIROGRAPH_ and the
 flag's name in capitals, - as _) or in the file that --config names; a flag
@@ -81,7 +130,8 @@ wins over the environment, the environment over the file.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
+		RunE:          showHelp,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(fmt.Sprintf("see %q", cmd.CommandPath()+" --help"), "%w", err)

@@ -85,7 +85,7 @@ and the AWS SDKs at it (see chirograph env).
 
 SIGINT or SIGTERM stops it gracefully; a report that is being written goes on
 at the next start.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
 				return err
@@ -95,6 +95,10 @@ at the next start.`,
 				return err
 			}
 			return serve(cmd.Context(), cfg, log, func(e endpoints) {
+				if cfg.LogFormat == "json" { // whoever reads JSON lines wants nothing else among them
+					log.Info("serving", "version", version(), "api", e.API, "s3", e.S3, "destination", cfg.Destination, "data_dir", e.DataDir, "credentials", e.Credentials, "master_key", e.MasterKey, "master_key_made", e.MasterKeyMade)
+					return
+				}
 				out := cmd.ErrOrStderr()
 				fmt.Fprintf(out, "chirograph %s\n  API          %s  (acm-pca, sts; health at %s/healthz, metrics at %s/metrics)\n", version(), e.API, e.API, e.API)
 				if e.S3 != "" {
@@ -104,7 +108,7 @@ at the next start.`,
 				if e.MasterKeyMade {
 					fmt.Fprintf(out, "  master key   %s was made now. Whoever reads it and the data folder has every CA key: keep it elsewhere (--master-key-file) and back it up.\n", e.MasterKey)
 				}
-				fmt.Fprintf(out, "Use it:  eval \"$(chirograph env --data-dir %s)\"\n", shellQuote(e.DataDir))
+				fmt.Fprintf(out, "Use it:  eval \"$(%s env --data-dir %s)\"\n", self(), shellQuote(e.DataDir))
 			})
 		},
 	}
@@ -133,6 +137,11 @@ at the next start.`,
 	f.BoolVar(&cfg.DestinationUniformParts, "destination-uniform-parts", cfg.DestinationUniformParts, "upload parts of equal length, for stores that want it")
 	f.StringVar(&cfg.DestinationAccessKeyID, "destination-access-key-id", cfg.DestinationAccessKeyID, "access key for --destination (default: the AWS SDK's usual sources)")
 	f.StringVar(&cfg.DestinationSecretKey, "destination-secret-access-key", cfg.DestinationSecretKey, "secret of --destination-access-key-id; better given by CHIROGRAPH_DESTINATION_SECRET_ACCESS_KEY or the configuration file than on a command line")
+	choices(cmd, "log-level", "debug", "info", "warn", "error")
+	choices(cmd, "log-format", "text", "json")
+	choices(cmd, "audit-preflight", string(bucket.PreflightOff), string(bucket.PreflightHead), string(bucket.PreflightWrite))
+	choices(cmd, "destination", "embedded", "aws", "https://")
+	choices(cmd, "destination-authorization", string(bucket.AuthorizePolicy), string(bucket.AuthorizeCredentials))
 	return cmd
 }
 

@@ -42,7 +42,7 @@ makes a certificate authority through the public API with the AWS SDK, issues
 and revokes certificates, has the audit report written as JSON and as CSV, and
 checks both against everything the API acknowledged. It leaves nothing behind
 unless --keep is given.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
 				return err
@@ -116,7 +116,7 @@ func runTour(ctx context.Context, stdout, stderr io.Writer, certificates int, ke
 	}
 	t.next(cfg, keep)
 	if keep {
-		fmt.Fprintln(t.out, "\nThe server goes on; stop it with Ctrl-C. Then remove", dir)
+		fmt.Fprintf(t.out, "\nThe server goes on until Ctrl-C. Everything is in %s; its log is %s.\nRemove the folder when you are done.\n", dir, serverLog.Name())
 		<-ctx.Done()
 	}
 	return nil
@@ -245,6 +245,9 @@ func (t *tour) issue(ctx context.Context, n int) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for i := range n {
+		if gctx.Err() != nil {
+			break // interrupted, or one failed
+		}
 		g.Go(func() error {
 			csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 				Subject:  pkix.Name{CommonName: fmt.Sprintf("host-%04d.example.com", i+1), Organization: []string{"Example"}},
@@ -267,7 +270,9 @@ func (t *tour) issue(ctx context.Context, n int) error {
 			return nil
 		})
 	}
-	err = g.Wait()
+	if err = g.Wait(); err == nil {
+		err = ctx.Err()
+	}
 	b.Clear()
 	if err != nil {
 		return err
@@ -368,8 +373,7 @@ func parseJSONReport(file []byte) (rows []reportRow, sample []string, err error)
 	if err := json.Unmarshal(file, &rows); err != nil {
 		return nil, nil, err
 	}
-	lines := strings.SplitN(string(file), "\n", 4)
-	return rows, append(lines[:min(3, len(lines)-1)], "..."), nil
+	return rows, sampleOf(file, rows), nil
 }
 
 func parseCSVReport(file []byte) (rows []reportRow, sample []string, err error) {
@@ -380,20 +384,32 @@ func parseCSVReport(file []byte) (rows []reportRow, sample []string, err error) 
 	for _, r := range records[1:] {
 		rows = append(rows, reportRow{CertificateArn: r[2], RevocationReason: r[9]})
 	}
-	lines := strings.SplitN(string(file), "\n", 3)
-	return rows, append(lines[:min(2, len(lines)-1)], "..."), nil
+	return rows, sampleOf(file, rows), nil
+}
+
+// sampleOf is a report's first line and the first row that is revoked; in both
+// formats the rows are the lines after the first.
+func sampleOf(file []byte, rows []reportRow) []string {
+	lines := strings.Split(string(file), "\n")
+	for i, r := range rows {
+		if r.RevocationReason != "" && i+1 < len(lines) {
+			return []string{lines[0], "...", lines[i+1], "..."}
+		}
+	}
+	return lines[:1]
 }
 
 func (t *tour) next(cfg serveConfig, keep bool) {
 	dir := "DIR"
 	if keep {
 		dir = shellQuote(cfg.DataDir)
+		t.say("Next: use this server, in another terminal")
 	} else {
-		t.say("Next: a server of your own")
-		t.show("chirograph serve --data-dir " + dir)
+		t.say("Next: a server of your own, and clients in another terminal")
+		t.show(self() + " serve --data-dir " + dir)
 	}
 	t.show(
-		`eval "$(chirograph env --data-dir `+dir+`)"`,
+		`eval "$(`+self()+` env --data-dir `+dir+`)"`,
 		"aws acm-pca list-certificate-authorities",
 		"aws s3 ls",
 	)
