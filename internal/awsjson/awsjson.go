@@ -404,11 +404,7 @@ func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
 	}
 	switch in := in.(type) {
 	case *pca.IssueCertificateRequest:
-		template := in.TemplateArn
-		if template == "" {
-			template = "arn:" + h.cfg.Partition + ":acm-pca:::template/EndEntityCertificate/V1"
-		}
-		m["acm-pca:TemplateArn"] = []string{template}
+		m["acm-pca:TemplateArn"] = []string{h.template(in.TemplateArn)}
 	case *pca.CreateCertificateAuthorityRequest:
 		tagConditions(m, in.Tags)
 	case *pca.TagCertificateAuthorityRequest:
@@ -417,6 +413,21 @@ func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
 		tagConditions(m, in.Tags)
 	}
 	return m
+}
+
+// template is the template of an issuance as policies know it: the default
+// written out, and in this server's partition, since templates of other
+// partitions are the same ones (T-3) and must not get around a Deny.
+func (h *Handler) template(arn string) string {
+	if arn == "" {
+		return "arn:" + h.cfg.Partition + ":acm-pca:::template/EndEntityCertificate/V1"
+	}
+	if rest, ok := strings.CutPrefix(arn, "arn:"); ok {
+		if _, name, ok := strings.Cut(rest, ":"); ok {
+			return "arn:" + h.cfg.Partition + ":" + name
+		}
+	}
+	return arn
 }
 
 func tagConditions(m map[string][]string, tags []pca.Tag) {

@@ -463,6 +463,32 @@ func TestAuthorizeHook(t *testing.T) {
 }
 
 // TestCutBody: a client that stops in the middle is answered 408.
+// A template of another partition is the same template: naming it so does not
+// get around a policy that speaks of this partition's.
+func TestTemplatesOfOtherPartitions(t *testing.T) {
+	t.Parallel()
+	const policy = `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":"acm-pca:IssueCertificate","Resource":"*"},
+		{"Effect":"Deny","Action":"acm-pca:IssueCertificate","Resource":"*","Condition":{"ArnLike":{"acm-pca:TemplateArn":"arn:aws:acm-pca:::template/SubordinateCACertificate*"}}}]}`
+	f := start(t, func(cfg *Config) {
+		cfg.Credential = func(context.Context, string) (string, *iam.Principal, bool, error) {
+			return secret, principal(t, "issuer", policy), true, nil
+		}
+	})
+	for template, code := range map[string]string{
+		"arn:aws:acm-pca:::template/EndEntityCertificate/V1":                     "",
+		"arn:aws-cn:acm-pca:::template/EndEntityCertificate/V1":                  "",
+		"arn:aws:acm-pca:::template/SubordinateCACertificate_PathLen0/V1":        "AccessDeniedException",
+		"arn:aws-cn:acm-pca:::template/SubordinateCACertificate_PathLen0/V1":     "AccessDeniedException",
+		"arn:aws-us-gov:acm-pca:::template/SubordinateCACertificate_PathLen0/V1": "AccessDeniedException",
+	} {
+		body := `{"CertificateAuthorityArn":"` + caARN + `","Csr":"eA==","SigningAlgorithm":"SHA256WITHECDSA","Validity":{"Type":"DAYS","Value":1},"TemplateArn":"` + template + `"}`
+		if a := send(t, newRequest(t, f.URL, admin, "IssueCertificate", body, nil)); a.Type != code {
+			t.Errorf("%s: %d %s", template, a.status, a.body)
+		}
+	}
+}
+
 func TestCutBody(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
