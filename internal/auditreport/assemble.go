@@ -50,8 +50,8 @@ func (l layout) partSize() int {
 	return int(l.blocks) * certlog.BlockSize * rowSize
 }
 
-// assembler makes parts from chunks. It hands out a part when the next one
-// begins, since the end of the file belongs to the last.
+// assembler makes parts from chunks. Only the part that the log's end falls
+// into waits for the end of the file; it is the only one whose hi is the size.
 type assembler struct {
 	layout
 	format  pca.AuditReportResponseFormat
@@ -65,12 +65,6 @@ type assembler struct {
 }
 
 func (a *assembler) add(c chunk) error {
-	// Only bytes begin a part: the last one is never empty.
-	if len(c.buf) > 0 && a.ends() {
-		if err := a.flush(); err != nil {
-			return err
-		}
-	}
 	if a.rows == 0 && c.rows > 0 && a.format == pca.AuditReportResponseFormat_JSON {
 		c.buf[0] = '[' // was the comma after the row before
 	}
@@ -89,15 +83,18 @@ func (a *assembler) add(c chunk) error {
 	if c.endsBlock {
 		a.filled++
 	}
-	return a.cut()
+	if a.uniform > 0 {
+		return a.cut()
+	}
+	if a.ends() && c.hi < a.size {
+		return a.flush()
+	}
+	return nil
 }
 
-// ends tells whether the part is long enough.
+// ends tells whether a part of whole rows is long enough.
 func (a *assembler) ends() bool {
 	n := len(a.next.buf)
-	if a.uniform > 0 {
-		return n == a.uniform
-	}
 	return n >= bucket.MinPart && (a.filled >= a.blocks || n >= a.limit(a.next.number))
 }
 
@@ -117,7 +114,7 @@ func (a *assembler) cut() error {
 		// A row counts for the part that its chunk begins in.
 		a.next.rows, a.next.revoked = 0, 0
 	}
-	for a.uniform > 0 && len(a.next.buf) > a.uniform {
+	for len(a.next.buf) >= a.uniform && a.next.hi < a.size || len(a.next.buf) > a.uniform {
 		p := a.next
 		rest := p.buf[a.uniform:]
 		p.hi = min(p.hi, a.size-1) // not the last
@@ -130,7 +127,8 @@ func (a *assembler) cut() error {
 	return nil
 }
 
-// finish hands out the last part.
+// finish hands out the last part. There is none when a CSV report ended with
+// the part before.
 func (a *assembler) finish() error {
 	switch {
 	case a.format == pca.AuditReportResponseFormat_CSV:
@@ -139,9 +137,15 @@ func (a *assembler) finish() error {
 	default:
 		a.next.buf = append(a.next.buf, "\n]\n"...)
 	}
-	if err := a.cut(); err != nil {
-		return err
-	}
 	a.next.hi = a.size
+	if a.uniform > 0 {
+		if err := a.cut(); err != nil {
+			return err
+		}
+		a.next.hi = a.size
+	}
+	if len(a.next.buf) == 0 && a.next.number > 1 {
+		return nil
+	}
 	return a.flush()
 }

@@ -71,7 +71,6 @@ func (j *job) attempt(ctx context.Context) error {
 		r.UploadID = w.upload.ID
 		return err
 	}
-	j.service.buffers.put(w.small)
 	j.entries.Store(r.TreeSize)
 	j.ended(ctx)
 	return nil
@@ -107,6 +106,8 @@ type writer struct {
 	client *bucket.Client
 	layout layout
 	upload bucket.Upload // ID is empty until the report turns out to need parts
+
+	buffers buffers
 
 	held      []part // not yet sent, since the report may still fit into one PutObject
 	heldBytes int
@@ -169,7 +170,7 @@ func (j *job) resume(ctx context.Context, client *bucket.Client) (*writer, error
 }
 
 // parallel is how many uploads run beside the rendering within a budget of
-// memory: the blocks that are rendered and the part that is filled count too (D-22).
+// memory; the blocks that are rendered and the part that waits count too (D-22).
 func parallel(memory, partSize, workers int) int {
 	return min(max(memory/partSize-workers-1, 1), bucket.MaxParallel)
 }
@@ -196,7 +197,7 @@ func (w *writer) write(ctx context.Context) error {
 	defer cancel()
 
 	a := &assembler{
-		layout: w.layout, format: r.Format, buffers: &w.job.service.buffers,
+		layout: w.layout, format: r.Format, buffers: &w.buffers,
 		next: part{number: w.begun + 1, lo: w.from, hi: w.from},
 		emit: func(p part) error { return w.send(ctx, p) },
 	}
@@ -207,7 +208,7 @@ func (w *writer) write(ctx context.Context) error {
 	}
 	render := &renderer{
 		entries: w.job.service.cfg.Entries, ca: r.CA, caARN: []byte(r.CAARN), format: r.Format, size: r.TreeSize,
-		workers: w.job.service.cfg.Workers, buffers: &w.job.service.buffers,
+		workers: w.job.service.cfg.Workers, buffers: &w.buffers,
 	}
 	if err := render.run(ctx, w.from, a.add); err != nil {
 		return w.first(err)
@@ -257,7 +258,7 @@ func (w *writer) join() {
 	w.small = w.held[0].buf
 	for _, p := range w.held[1:] {
 		w.small = append(w.small, p.buf...)
-		w.job.service.buffers.put(p.buf)
+		w.buffers.put(p.buf)
 	}
 	w.held = nil
 }
@@ -316,7 +317,7 @@ func (w *writer) put(ctx context.Context, p part) error {
 			w.mu.Unlock()
 			return
 		}
-		w.job.service.buffers.put(p.buf)
+		w.buffers.put(p.buf)
 	})
 	return nil
 }

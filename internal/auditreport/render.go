@@ -198,15 +198,17 @@ func servicePrincipal(caller []byte) []byte {
 	return caller
 }
 
-// buffers hands out the big byte slices that rows are rendered into, and takes
-// them back, so that the garbage of a report does not grow with its length.
+// buffers hands out the big byte slices that the rows of one report are
+// rendered into, and takes them back, so that its garbage does not grow with
+// its length. There are as many as are in use at a time.
 type buffers struct {
 	mu   sync.Mutex
 	free [][]byte
 }
 
-// rowSize is a generous mean length of a rendered row in bytes.
-const rowSize = 640
+// rowSize is a generous mean length of a rendered row in bytes: buffers that
+// hold longer ones grow, once each.
+const rowSize = 576
 
 // get returns an empty buffer with room for so many rows, mostly.
 func (b *buffers) get(rows uint64) []byte {
@@ -222,18 +224,12 @@ func (b *buffers) get(rows uint64) []byte {
 	return make([]byte, 0, want)
 }
 
-// put gives a buffer back. Small ones, and giants of unusual rows, are not kept.
+// put gives a buffer back. Giants of unusual rows are not kept.
 func (b *buffers) put(buf []byte) {
-	const whole = certlog.BlockSize*rowSize + 4096
-	if cap(buf) < whole || cap(buf) > 2*whole {
+	if cap(buf) == 0 || cap(buf) > 2*certlog.BlockSize*rowSize {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.free) < maxFree {
-		b.free = append(b.free, buf)
-	}
+	b.free = append(b.free, buf)
 }
-
-// maxFree buffers are kept between reports; more come and go with large ones.
-const maxFree = 4

@@ -62,7 +62,7 @@ func checkParts(t *testing.T, parts []part, size uint64, uniform bool) {
 	for i, p := range parts {
 		last := i == len(parts)-1
 		switch {
-		case p.number != int32(i+1), p.lo != lo, p.hi < p.lo, (p.hi == size) != last, len(p.buf) == 0:
+		case p.number != int32(i+1), p.lo != lo, p.hi < p.lo, p.hi == size && !last, len(p.buf) == 0:
 			t.Fatalf("part %d of %d: number %d, entries %d to %d of %d after %d, %d bytes", i, len(parts), p.number, p.lo, p.hi, size, lo, len(p.buf))
 		case !last && len(p.buf) < bucket.MinPart:
 			t.Fatalf("part %d of %d has %d bytes", p.number, len(parts), len(p.buf))

@@ -1,6 +1,7 @@
 package auditreport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"chirograph.dev/internal/awsjson"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/pca"
@@ -71,18 +73,19 @@ type Config struct {
 	Reports     Reports
 	Parts       Parts
 	Authorities Authorities
-	// Destination gives the client for the buckets that a CA writes into.
+	// Destination gives the client for the buckets that a CA writes into. It is
+	// asked for every call and attempt, so a client that holds connections is
+	// kept by whoever gives it.
 	Destination func(ctx context.Context, account, caARN string) (*bucket.Client, error)
 	// Call identifies the call that ctx belongs to: who calls, and the SDK's
-	// invocation id, empty when there is none. Nil: retries of a call are not
-	// recognized.
+	// invocation id, empty when there is none. Nil: what awsjson knows.
 	Call func(ctx context.Context) (caller, invocation string)
 
 	Partition     string        // of ARNs; default aws
 	MinInterval   time.Duration // audit.min_interval between reports of a CA; 0 is off
 	RefuseExpired bool          // audit.allowInactive=false: an EXPIRED CA gets no new report
 	RetryFor      time.Duration // how long errors of the bucket are retried; default 10 minutes
-	Memory        int           // bytes for the rendered rows of one large report; default 64 MiB
+	Memory        int           // bytes for the rendered rows of one large report; default 48 MiB
 	Workers       int           // blocks rendered at a time; default 2
 	Events        func(Event)   // called once a report has ended; may be nil
 	Logger        *slog.Logger  // default slog.Default()
@@ -92,7 +95,6 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	log     *slog.Logger
-	buffers buffers
 	now     func() time.Time
 	backoff time.Duration // the first pause between attempts; it doubles
 	again   time.Duration // how often Run looks for reports that nobody told it about
@@ -108,7 +110,7 @@ type Service struct {
 
 const (
 	defaultRetryFor = 10 * time.Minute
-	defaultMemory   = 64 << 20
+	defaultMemory   = 48 << 20
 	defaultWorkers  = 2
 	smallReports    = 4 // small reports at a time; large ones go one by one, since each takes all of Memory
 )
@@ -119,7 +121,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, errors.New("auditreport: Log, Entries, Reports, Parts, Authorities and Destination are needed")
 	}
 	if cfg.Call == nil {
-		cfg.Call = func(context.Context) (string, string) { return "", "" }
+		cfg.Call = awsCall
 	}
 	if cfg.Partition == "" {
 		cfg.Partition = "aws"
@@ -144,6 +146,15 @@ func New(cfg Config) (*Service, error) {
 		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports),
 		jobs: map[string]*job{}, wake: make(chan struct{}, 1),
 	}, nil
+}
+
+// awsCall is who called the API, and the amz-sdk-invocation-id that SDKs keep
+// over their retries.
+func awsCall(ctx context.Context) (caller, invocation string) {
+	if p := awsjson.Caller(ctx); p != nil {
+		caller = cmp.Or(p.ARN, p.Service)
+	}
+	return caller, awsjson.Invocation(ctx)
 }
 
 // authority finds the CA that an ARN names.

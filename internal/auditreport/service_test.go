@@ -19,9 +19,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/uuid"
 
+	"chirograph.dev/internal/awsjson"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/buckettest"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -220,6 +222,24 @@ func TestRetriedCall(t *testing.T) {
 	}
 	clock.add(time.Millisecond)
 	_, err := h.create(service("alice", "call-1"), pca.AuditReportResponseFormat_JSON)
+	wantCode(t, err, pca.RequestInProgressException)
+
+	// The id comes from the call's header when nothing else is configured.
+	h3 := newHouse(t)
+	h3.bucket()
+	of := func(arn string) context.Context {
+		return awsjson.NewContext(t.Context(), awsjson.Call{Caller: &iam.Principal{ARN: arn}, Invocation: "call-1"})
+	}
+	in := &pca.CreateCertificateAuthorityAuditReportRequest{CertificateAuthorityArn: caARN(testCA), S3BucketName: testBucket, AuditReportResponseFormat: pca.AuditReportResponseFormat_JSON}
+	one, err := h3.service().CreateCertificateAuthorityAuditReport(of("arn:aws:iam::1:user/alice"), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := h3.service().CreateCertificateAuthorityAuditReport(of("arn:aws:iam::1:user/alice"), in)
+	if err != nil || *one != *two {
+		t.Errorf("the retry got %+v, %v; the call %+v", two, err, one)
+	}
+	_, err = h3.service().CreateCertificateAuthorityAuditReport(of("arn:aws:iam::1:user/bob"), in)
 	wantCode(t, err, pca.RequestInProgressException)
 
 	// Calls without an id are never taken for retries.
