@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 export GOFLAGS ?= -buildvcs=false
 TOOLS := $(CURDIR)/.tools
+export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 .PHONY: help build test race vet tools crash bench clean generate

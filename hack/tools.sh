@@ -25,3 +25,20 @@ if [[ ! -x $dir/versitygw ]]; then
 	echo "building $versitygw"
 	GOFLAGS=-mod=mod GOBIN=$dir go install "$versitygw"
 fi
+
+# The aws CLI reads endpoint URLs from its configuration since 2.13 and 1.29
+# (July 2023); Debian 12 has 2.9. For an older one, a command of the same name
+# passes the URL of the service with --endpoint-url.
+rm -f "$dir/aws"
+version=$(aws --version 2>&1 | sed -E 's/^aws-cli\/([0-9]+)\.([0-9]+)\..*/\1 \2/')
+read -r major minor <<<"$version"
+if ((major == 2 && minor < 13 || major == 1 && minor < 29)); then
+	cat >"$dir/aws" <<EOF
+#!/usr/bin/env bash
+section=\${1//-/_}; [[ \$section == s3api ]] && section=s3
+url=\$(sed -n "/^\\[services/,\\\$ { /^\$section =/,/endpoint_url/ s/^ *endpoint_url = //p }" "\${AWS_CONFIG_FILE:-/dev/null}")
+url=\${url:-\${AWS_ENDPOINT_URL:-}}
+exec $(command -v aws) \${url:+--endpoint-url "\$url"} "\$@"
+EOF
+	chmod +x "$dir/aws"
+fi

@@ -81,7 +81,11 @@ func runAsReader(t *testing.T, script string) {
 	script = strings.ReplaceAll(script, "make test\n", "make -n test > /dev/null\n")
 	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -x\n"+script)
 	cmd.Dir = dir
-	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir(), "GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false")
+	tools, err := filepath.Abs(filepath.Join("..", "..", ".tools"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cleanEnvironment(), "PATH="+tools+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
