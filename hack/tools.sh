@@ -37,7 +37,8 @@ if ((major == 2 && minor < 13 || major == 1 && minor < 29)); then
 #!/usr/bin/env bash
 section=\${1//-/_}; [[ \$section == s3api ]] && section=s3
 url=\$(sed -n "/^\\[services/,\\\$ { /^\$section =/,/endpoint_url/ s/^ *endpoint_url = //p }" "\${AWS_CONFIG_FILE:-/dev/null}")
-url=\${url:-\${AWS_ENDPOINT_URL:-}}
+specific=AWS_ENDPOINT_URL_\${section^^}
+url=\${url:-\${!specific:-\${AWS_ENDPOINT_URL:-}}}
 exec $(command -v aws) \${url:+--endpoint-url "\$url"} "\$@"
 EOF
 	chmod +x "$dir/aws"
