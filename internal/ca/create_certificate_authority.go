@@ -202,11 +202,21 @@ func (s *Service) create(a *authority) {
 // CA CREATING; the next start goes through the same steps and uses what is
 // there: a key that exists is kept, a log that has its genesis gets no second one.
 func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.CertificateAuthority) error {
-	signer, err := s.key(ctx, rec.KeyID, string(rec.Configuration.KeyAlgorithm))
+	head, err := s.Entries.Head(ctx, rec.ID)
+	if err != nil {
+		return fmt.Errorf("reading the log's head: %w", err)
+	}
+	// The genesis names both keys. When there is one and a key is not found, as
+	// after an incomplete restore, another key must not take its place.
+	key := s.key
+	if head.Size > 0 {
+		key = func(ctx context.Context, id, _ string) (crypto.Signer, error) { return s.Keys.Signer(ctx, id) }
+	}
+	signer, err := key(ctx, rec.KeyID, string(rec.Configuration.KeyAlgorithm))
 	if err != nil {
 		return fmt.Errorf("making the key: %w", err)
 	}
-	auditSigner, err := s.key(ctx, rec.KeyID+"-audit", "ED25519")
+	auditSigner, err := key(ctx, rec.KeyID+"-audit", "ED25519")
 	if err != nil {
 		return fmt.Errorf("making the audit key: %w", err)
 	}
@@ -214,10 +224,6 @@ func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.Certific
 	auditKey, err := verifierKey(origin, auditSigner.Public())
 	if err != nil {
 		return err
-	}
-	head, err := s.Entries.Head(ctx, rec.ID)
-	if err != nil {
-		return fmt.Errorf("reading the log's head: %w", err)
 	}
 	if head.Size == 0 {
 		spki, err := x509.MarshalPKIXPublicKey(signer.Public())

@@ -41,14 +41,15 @@ func (s *Service) ListCertificateAuthorities(ctx context.Context, in *pca.ListCe
 			return nil, fmt.Errorf("listing CAs: %w", err)
 		}
 		for _, rec := range recs {
-			if s.gone(rec) {
-				continue
-			}
-			if len(out.CertificateAuthorities) == limit {
+			gone := s.gone(rec)
+			if !gone && len(out.CertificateAuthorities) == limit {
 				out.NextToken = s.sealPage(scope, after)
 				return out, nil
 			}
 			after = page{Created: rec.CreatedAt.UnixMilli(), ID: rec.ID}
+			if gone {
+				continue
+			}
 			// The loaded authority is at least as new as the record of the list.
 			a, err := s.load(ctx, rec)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"strings"
@@ -384,6 +385,37 @@ func TestCreationResumes(t *testing.T) {
 			t.Errorf("step %d: the log has %v", step, n)
 		}
 		h.activate(t, arn, 3600)
+	}
+}
+
+// TestCreationWithoutItsKey: a log that names a key never goes on with another.
+func TestCreationWithoutItsKey(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []string{"", "-audit"} {
+		dir := t.TempDir()
+		h := open(t, dir)
+		arn := h.create(t, pca.CertificateAuthorityType_ROOT)
+		rec, err := h.db.CA(t.Context(), arn[strings.LastIndexByte(arn, '/')+1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Status, rec.CSR, rec.AuditKey = pca.CertificateAuthorityStatus_CREATING, nil, ""
+		if err := h.db.UpdateCA(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Keys.(*keystore.Store).Delete(t.Context(), rec.KeyID+lost); err != nil {
+			t.Fatal(err)
+		}
+		before := h.entries(t, arn)
+		h.close()
+		h = open(t, dir)
+		h.creations.Wait()
+		if s := h.status(t, arn); s != pca.CertificateAuthorityStatus_FAILED {
+			t.Errorf("without the key %q the status is %s", lost, s)
+		}
+		if after := h.entries(t, arn); !maps.Equal(after, before) {
+			t.Errorf("without the key %q the log has %v, had %v", lost, after, before)
+		}
 	}
 }
 

@@ -81,6 +81,11 @@ func Open(cfg Config) (*Store, error) {
 	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("cleaning the key folder: %w", err)
 	}
+	// A key whose name a crash overtook on its way to the disk is found and
+	// used from now on: it must not be lost by the next crash.
+	if err := syncDir(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("syncing the key folder: %w", err)
+	}
 	return s, s.checkMasterKey()
 }
 
