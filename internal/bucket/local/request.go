@@ -473,7 +473,15 @@ func (s *Service) conditions(q *request) map[string][]string {
 			c[key] = []string{value}
 		}
 	}
-	set("s3:x-amz-acl", q.header.Get("X-Amz-Acl"))
+	acl := q.header.Get("X-Amz-Acl")
+	if acl == "" && q.key != "" && q.query.Has("uploadId") {
+		// Only the request that began the upload carried the header; a policy
+		// that asks for it means the object.
+		if o, err := s.upload(q); err == nil && o.acl != "private" {
+			acl = o.acl
+		}
+	}
+	set("s3:x-amz-acl", acl)
 	set("s3:x-amz-server-side-encryption", q.header.Get("X-Amz-Server-Side-Encryption"))
 	set("s3:x-amz-server-side-encryption-aws-kms-key-id", q.header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"))
 	if q.principal != nil && q.principal.Service != "" {
