@@ -417,6 +417,39 @@ func exercise(t *testing.T, c *bucket.Client, reader *s3.Client) {
 	}
 }
 
+// TestPolicyOnHeaders: a policy may ask for the ACL of the object. Only the
+// request that begins a multipart upload carries it.
+func TestPolicyOnHeaders(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t)
+	e.bucket(t, strings.Replace(founding(), `"Statement": [`, `"Statement": [
+		{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::audit-reports/*",
+		 "Condition":{"StringNotEquals":{"s3:x-amz-acl":"bucket-owner-full-control"}}},`, 1))
+	c := e.client(t)
+	if _, err := c.Gate(t.Context(), gateRequest()); err != nil {
+		t.Fatal(err)
+	}
+	body := bytes.Repeat([]byte("0123456789abcdef"), 6<<20/16)
+	u, err := c.CreateUpload(t.Context(), object())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []bucket.Part
+	for n := range int32(3) {
+		p, err := c.UploadPart(t.Context(), u, n+1, body, sha256.Sum256(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, p)
+	}
+	for range 2 { // the second as after a lost answer
+		if st, err := c.Complete(t.Context(), u, parts); err != nil || !st.Seen {
+			t.Fatalf("%+v, %v", st, err)
+		}
+	}
+	checkObject(t, e.s3, object(), bytes.Repeat(body, 3))
+}
+
 func checkObject(t *testing.T, reader *s3.Client, o bucket.Object, want []byte) {
 	t.Helper()
 	out, err := reader.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key})

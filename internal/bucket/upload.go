@@ -187,23 +187,20 @@ func (c *Client) Complete(ctx context.Context, u Upload, parts []Part) (Stored, 
 	return c.settle(ctx, u.Object, st, gone(err))
 }
 
-// settle turns the answer to a write of a whole object into the truth.
+// settle turns the answer to a write of a whole object into the truth. A store
+// may answer an error for what it did, for instance to a retry that it cannot
+// recognize as one; so every error is looked behind (D-4).
 func (c *Client) settle(ctx context.Context, o Object, st Stored, err error) (Stored, error) {
-	exists := status(err) == http.StatusPreconditionFailed
-	unsure := exists || errors.Is(err, ErrNoUpload) || err != nil && Temporary(err)
-	if err != nil && !unsure {
-		return Stored{}, err
-	}
 	seen, lookErr := c.look(ctx, o, st)
+	exists := status(err) == http.StatusPreconditionFailed
 	switch {
-	case lookErr == nil && seen:
+	case seen:
 		st.Seen = true
 		return st, nil
-	case lookErr == nil && exists:
+	case lookErr == nil && (err == nil || exists):
 		// We may not look. Nobody else knows the key, a fresh UUID, before it
-		// is written: the object is ours, from an attempt whose answer was lost.
-		return st, nil
-	case lookErr == nil && err == nil:
+		// is written: an object that exists is ours, from an attempt whose
+		// answer was lost.
 		return st, nil
 	case errors.Is(lookErr, ErrForeignObject):
 		return Stored{}, lookErr
