@@ -259,6 +259,14 @@ func (h *house) serverName(ctx context.Context) (string, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return "", fmt.Errorf("reading a setting: %w", err)
 	}
+	// A new database beside old keys is one that was lost: going on would hide
+	// every CA, and hand out new credentials in place of the old ones.
+	if empty, err := h.keys.Empty(); err != nil {
+		return "", err
+	} else if !empty {
+		return "", &exitError{code: exitFailure, hint: "restore chirograph.db from its backup, or choose another folder with --data-dir",
+			err: fmt.Errorf("the data folder %s holds keys of certificate authorities but its database is new or empty", h.dataDir)}
+	}
 	if name = h.cfg.ServerName; name == "" {
 		name = hostName()
 	}

@@ -236,6 +236,30 @@ func TestServeRefusesFolders(t *testing.T) {
 			t.Errorf("exit code %d, message:\n%s", code, stderr)
 		}
 	})
+	t.Run("database lost", func(t *testing.T) {
+		t.Parallel()
+		i := start(t, nil)
+		i.root(t)
+		if err := i.close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(i.DataDir, "chirograph.db")); err != nil {
+			t.Fatal(err)
+		}
+		credentials, err := os.ReadFile(i.Credentials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the first must not make the second succeed
+			code, _, stderr := command(t, serveArgs(i.DataDir)...)
+			if code != exitFailure || !strings.Contains(stderr, "restore chirograph.db") {
+				t.Errorf("exit code %d, message:\n%s", code, stderr)
+			}
+		}
+		if after, err := os.ReadFile(i.Credentials); err != nil || !bytes.Equal(after, credentials) {
+			t.Errorf("the credentials changed (%v)", err)
+		}
+	})
 	t.Run("address taken", func(t *testing.T) {
 		t.Parallel()
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -122,11 +122,23 @@ func (s *Store) checkMasterKey() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the key folder: %w", err)
 	}
-	keys, err := filepath.Glob(filepath.Join(s.dir, "*"+keySuffix))
-	if err != nil || len(keys) > 0 {
+	empty, err := s.Empty()
+	if err != nil {
+		return err
+	}
+	if !empty {
 		return fmt.Errorf("opening %s: it holds keys but no %s: %w", s.dir, checkFile, ErrCorrupt)
 	}
 	return s.write(checkFile, s.seal.seal([]byte(checkText), checkFile))
+}
+
+// Empty tells whether the folder holds no key at all.
+func (s *Store) Empty() (bool, error) {
+	keys, err := filepath.Glob(filepath.Join(s.dir, "*"+keySuffix))
+	if err != nil {
+		return false, fmt.Errorf("reading the key folder: %w", err)
+	}
+	return len(keys) == 0, nil
 }
 
 // Generate makes a key and keeps it under id before it returns. algorithm is

@@ -241,6 +241,17 @@ func (f *files) each(shard byte, fn func([]fileID) error) error {
 	}
 }
 
+// any tells whether there is a part file.
+func (f *files) any() (bool, error) {
+	for shard := range 256 {
+		found := false
+		if err := f.each(byte(shard), func([]fileID) error { found = true; return nil }); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
 // extentReader reads the bytes of extents one file after the other. It keeps
 // its files from being collected until Close.
 type extentReader struct {

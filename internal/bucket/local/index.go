@@ -127,7 +127,8 @@ type index struct {
 	w, r *sql.DB
 }
 
-func openIndex(ctx context.Context, path string) (*index, error) {
+// lost is asked before a new index is made: true says that there was one.
+func openIndex(ctx context.Context, path string, lost func() (bool, error)) (*index, error) {
 	// The file is made before SQLite opens it, for its mode.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -144,7 +145,7 @@ func openIndex(ctx context.Context, path string) (*index, error) {
 	}
 	w.SetMaxOpenConns(1)
 	x := &index{w: w}
-	if err := x.migrate(ctx); err != nil {
+	if err := x.migrate(ctx, lost); err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -158,13 +159,21 @@ func openIndex(ctx context.Context, path string) (*index, error) {
 	return x, nil
 }
 
-func (x *index) migrate(ctx context.Context) error {
+// errIndexLost protects the objects' bytes: under a new index they would all be garbage.
+var errIndexLost = errors.New("the bucket folder holds objects but its index (index.db) is missing or empty: restore index.db from the backup that belongs to the parts folder, or move the bucket folder away to begin with an empty one")
+
+func (x *index) migrate(ctx context.Context, lost func() (bool, error)) error {
 	return x.write(ctx, func(tx *sql.Tx) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'format'`).Scan(&n); err != nil {
 			return fmt.Errorf("reading the index's schema: %w", err)
 		}
 		if n == 0 {
+			if lost, err := lost(); err != nil {
+				return err
+			} else if lost {
+				return errIndexLost
+			}
 			if _, err := tx.ExecContext(ctx, schema); err != nil {
 				return fmt.Errorf("making the index's tables: %w", err)
 			}

@@ -135,7 +135,7 @@ func Open(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	if s.index, err = openIndex(ctx, filepath.Join(cfg.Dir, "index.db")); err != nil {
+	if s.index, err = openIndex(ctx, filepath.Join(cfg.Dir, "index.db"), s.files.any); err != nil {
 		stop()
 		s.lock.Close()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -234,6 +236,45 @@ func TestReopen(t *testing.T) {
 	}
 	if n := g.partFiles(t); n != 2 {
 		t.Fatalf("%d part files", n)
+	}
+}
+
+// TestIndexLost: without its index a folder with objects is not opened, since
+// a new index would make garbage of them all.
+func TestIndexLost(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	c := f.bucket(t, "lost")
+	data := random(1<<20, 6)
+	if _, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("lost"), Key: aws.String("k"), Body: bytes.NewReader(data)}); err != nil {
+		t.Fatal(err)
+	}
+	copyDir := filepath.Join(t.TempDir(), "x")
+	if err := os.CopyFS(copyDir, os.DirFS(f.dir)); err != nil {
+		t.Fatal(err)
+	}
+	index := filepath.Join(t.TempDir(), "index.db")
+	for _, end := range []string{"", "-wal"} {
+		if err := os.Rename(filepath.Join(copyDir, "index.db"+end), index+end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the first must not make the second succeed
+		if s, err := Open(Config{Dir: copyDir}); !errors.Is(err, errIndexLost) {
+			t.Errorf("opened without its index: %v", err)
+			if err == nil {
+				s.Close()
+			}
+		}
+	}
+	for _, end := range []string{"", "-wal"} {
+		if err := os.Rename(index+end, filepath.Join(copyDir, "index.db"+end)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := startIn(t, copyDir, nil)
+	if got := g.get(t, g.client(t, "AKADMIN"), "lost", "k"); !bytes.Equal(got, data) {
+		t.Error("other bytes came back")
 	}
 }
 
