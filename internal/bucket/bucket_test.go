@@ -272,6 +272,75 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
+// TestGateCannotAsk is D-11 for what may keep a policy from being read.
+func TestGateCannotAsk(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t)
+	e.bucket(t, founding())
+	_, err := e.client(t, func(c *bucket.Config) { c.Owner = nil }).Gate(t.Context(), gateRequest())
+	wantCode(t, err, pca.ValidationException, "allow them s3:GetBucketPolicy")
+	for _, tt := range []struct {
+		status  int
+		code    string
+		want    pca.Code
+		message string
+	}{
+		{http.StatusNotImplemented, "NotImplemented", pca.ValidationException, "authorization: credentials"},
+		{http.StatusMethodNotAllowed, "MethodNotAllowed", pca.ValidationException, "authorization: credentials"},
+		{http.StatusServiceUnavailable, "SlowDown", pca.RequestFailedException, "SlowDown"},
+	} {
+		c := e.client(t, func(c *bucket.Config) {
+			next := c.Owner
+			c.Owner = roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Query().Has("policy") {
+					return answer(r, tt.status, tt.code), nil
+				}
+				return next.RoundTrip(r)
+			})
+		})
+		_, err := c.Gate(t.Context(), gateRequest())
+		wantCode(t, err, tt.want, tt.message)
+	}
+}
+
+// TestAWS checks what is different on AWS, against the embedded service: the
+// bucket must belong to the CA's account, and may be in another region.
+func TestAWS(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t)
+	e.bucket(t, founding())
+	var redirected, unowned atomic.Int32
+	wire := func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Header.Get("X-Amz-Expected-Bucket-Owner") == "" {
+				unowned.Add(1)
+			}
+			if r.Method == http.MethodHead && r.URL.Path == "/"+name && redirected.Add(1) == 1 {
+				resp := answer(r, http.StatusMovedPermanently, "PermanentRedirect")
+				resp.Header.Set("X-Amz-Bucket-Region", "eu-central-1")
+				return resp, nil
+			}
+			return next.RoundTrip(r)
+		})
+	}
+	c := e.client(t, func(c *bucket.Config) { c.Transport, c.Owner = wire(c.Transport), wire(c.Owner) })
+	c.PretendAWS()
+	if _, err := c.Gate(t.Context(), gateRequest()); err != nil {
+		t.Fatal(err)
+	}
+	if redirected.Load() != 2 || c.Region(name) == "" {
+		t.Errorf("%d requests for the bucket's region, which is %q", redirected.Load(), c.Region(name))
+	}
+	exercise(t, c, e.s3)
+	if n := unowned.Load(); n != 0 {
+		t.Errorf("%d requests do not name the bucket's owner", n)
+	}
+	other := gateRequest()
+	other.Account = "210987654321"
+	_, err := c.Gate(t.Context(), other)
+	wantCode(t, err, pca.ValidationException, "does not belong to account 210987654321")
+}
+
 // TestForeign drives versitygw, which refuses the policy of the founding
 // document, with authorization: credentials.
 func TestForeign(t *testing.T) {
