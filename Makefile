@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-.PHONY: help build test race vet tools crash bench clean generate
+.PHONY: help build test race vet tools crash bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,10 +18,10 @@ build: ## build ./chirograph
 
 test: tools vet race ## install what is needed, build, and run every suite
 
-race: build
+race: build ## run every suite with the race detector
 	go test -race -timeout 12m ./...
 
-vet:
+vet: ## check formatting, and go vet
 	@test -z "$$(gofmt -l cmd internal bench *.go)" || { echo "not gofmt-clean:"; gofmt -l cmd internal bench *.go; exit 1; }
 	go vet ./...
 
@@ -35,5 +35,5 @@ bench: ## the benchmarks, with ratios to their floors
 	go run ./bench/issue
 	go run ./bench/report
 
-clean:
+clean: ## remove what the other targets made
 	rm -rf chirograph $(TOOLS)
