@@ -78,6 +78,9 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 			return nil, unexpected("preparing the key", arn, err)
 		}
 	}
+	if i.keyErr != nil {
+		return nil, i.keyErr
+	}
 	now := s.now()
 	serial, err := issuance.NewSerial(now)
 	if err != nil {

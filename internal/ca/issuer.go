@@ -15,19 +15,25 @@ import (
 // issuer is one installed certificate made ready for issuing. It does not change.
 type issuer struct {
 	*issuance.Issuer
+	keyErr     error // why the key cannot be had; then nothing is issued
 	generation int64
 	chain      string // PEM of the certificates that an issued certificate chains to, this CA's first
 }
 
 // newIssuer prepares the installed certificate of a CA. inst is nil while there
-// is none; what it returns then signs only the CA's own root certificate.
+// is none; what it returns then signs only the CA's own root certificate. A key
+// that cannot be had is no error of its own: the CA can still be described, its
+// certificates read and revoked, its reports made.
 func (s *Service) newIssuer(ctx context.Context, rec *store.CertificateAuthority, inst *store.InstalledCertificate) (*issuer, error) {
+	cfg := issuance.IssuerConfig{Type: rec.Type, UsageMode: rec.UsageMode}
+	i := &issuer{}
 	signer, err := s.Keys.Signer(ctx, rec.KeyID)
 	if err != nil {
-		return nil, fmt.Errorf("finding the key: %w", err)
+		i.keyErr = fmt.Errorf("finding the key of CA %s: %w", rec.ID, err)
+		s.Log.ErrorContext(ctx, "a certificate authority is without its key; restore the key folder and start again", "ca", rec.ID, "error", err)
+	} else {
+		cfg.Signer = signer
 	}
-	cfg := issuance.IssuerConfig{Type: rec.Type, UsageMode: rec.UsageMode, Signer: signer}
-	i := &issuer{}
 	if inst != nil {
 		ders := decodePEM(inst.Certificate)
 		if len(ders) != 1 {

@@ -14,7 +14,9 @@ import (
 	"log/slog"
 	"maps"
 	"math/big"
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -417,6 +419,68 @@ func TestCreationWithoutItsKey(t *testing.T) {
 			t.Errorf("without the key %q the log has %v, had %v", lost, after, before)
 		}
 	}
+}
+
+// TestActiveWithoutItsKey: a key that was lost or damaged stops the issuing,
+// and nothing else, of that CA alone.
+func TestActiveWithoutItsKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, dir)
+	damaged, sound := h.create(t, pca.CertificateAuthorityType_ROOT), h.create(t, pca.CertificateAuthorityType_ROOT)
+	h.activate(t, damaged, 3600)
+	h.activate(t, sound, 3600)
+	csr := leafCSR(t, "leaf.example.com")
+	arn, err := h.issue(t, damaged, csr, "", 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func() *pca.ListCertificateAuthoritiesResponse {
+		out, err := h.ListCertificateAuthorities(t.Context(), &pca.ListCertificateAuthoritiesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	before := list()
+	h.close()
+	path := filepath.Join(dir, "keys", damaged[strings.LastIndexByte(damaged, '/')+1:]+".key")
+	key, err := os.ReadFile(path)
+	if err == nil {
+		key[len(key)-1] ^= 1
+		err = os.WriteFile(path, key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir)
+	if after := list(); !reflect.DeepEqual(after, before) {
+		t.Errorf("the list is %+v, was %+v", after, before)
+	}
+	if _, err := h.get(damaged, arn); err != nil {
+		t.Error(err)
+	}
+	if err := h.revoke(damaged, arn); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := h.Record(t.Context(), mustARN(t, damaged)); err != nil {
+		t.Errorf("for a report: %v", err)
+	}
+	if _, err := h.issue(t, damaged, csr, "", 60); !errors.Is(err, keystore.ErrCorrupt) {
+		t.Errorf("issuing without the key: %v", err)
+	}
+	if _, err := h.issue(t, sound, csr, "", 60); err != nil {
+		t.Error(err)
+	}
+}
+
+func mustARN(t *testing.T, s string) pca.ARN {
+	t.Helper()
+	arn, err := pca.ParseCAARN(s, "aws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arn
 }
 
 // TestNameConstraints: as at AWS the call succeeds and the issuance fails.

@@ -19,7 +19,9 @@ import (
 type IssuerConfig struct {
 	Type      pca.CertificateAuthorityType
 	UsageMode pca.CertificateAuthorityUsageMode
-	Signer    crypto.Signer
+	// Signer is the CA's key. Nil when it cannot be had: the Issuer then tells
+	// what its certificate says and issues nothing.
+	Signer crypto.Signer
 	// Verify checks every signature with the public key before it leaves: for
 	// keys that live outside this process (HSM, KMS).
 	Verify bool
@@ -47,7 +49,10 @@ type Issuer struct {
 // NewIssuer prepares what all certificates of a CA share. It fails when a
 // certificate cannot be read or does not hold the signer's key.
 func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
-	i := &Issuer{cfg: cfg, public: cfg.Signer.Public(), pathLen: -1}
+	i := &Issuer{cfg: cfg, pathLen: -1}
+	if cfg.Signer != nil {
+		i.public = cfg.Signer.Public()
+	}
 	if cfg.Certificate == nil {
 		return i, nil
 	}
@@ -55,7 +60,7 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA certificate: %w", err)
 	}
-	if !samePublicKey(own.publicKey, i.public) {
+	if cfg.Signer != nil && !samePublicKey(own.publicKey, i.public) {
 		return nil, errors.New("the CA certificate does not hold the CA's public key")
 	}
 	i.rawName, i.notAfter, i.pathLen = own.rawSubject, own.notAfter, own.pathLen
@@ -132,6 +137,9 @@ func (e *NameConstraintError) Error() string { return e.Reason }
 // check fails. Every refusal is a *pca.Error; a *NameConstraintError is found
 // in it with errors.As. Other errors are the signer's.
 func (i *Issuer) Issue(r Request) (*Issued, error) {
+	if i.cfg.Signer == nil {
+		return nil, errors.New("issuing without the CA's key")
+	}
 	t := r.Template
 	if t.SelfSigned && i.cfg.Type != pca.CertificateAuthorityType_ROOT {
 		return nil, invalidArgs("The template %s makes a self-signed certificate; only a certificate authority of type ROOT can use it.", t.ARN)
