@@ -130,16 +130,15 @@ func newAuditReportCreate() *cobra.Command {
 				return apiFailure("creating the report", err)
 			}
 			id := aws.ToString(out.AuditReportId)
+			accepted := report{ID: id, Status: string(types.AuditReportStatusCreating), Bucket: bucket, Key: aws.ToString(out.S3Key)}
 			if !wait {
-				return printReport(cmd.OutOrStdout(), f.output, report{ID: id, Status: string(types.AuditReportStatusCreating), Bucket: bucket, Key: aws.ToString(out.S3Key)})
+				return printReport(cmd.OutOrStdout(), f.output, accepted)
 			}
 			r, err := waitForReport(ctx, client, ca, id, timeout, cmd.ErrOrStderr())
-			if r.ID != "" {
-				if perr := printReport(cmd.OutOrStdout(), f.output, r); perr != nil {
-					return perr
-				}
+			if r.ID == "" { // not even one answer; the report goes on all the same
+				r = accepted
 			}
-			return err
+			return errors.Join(err, printReport(cmd.OutOrStdout(), f.output, r))
 		},
 	}
 	f.register(cmd)

@@ -230,7 +230,7 @@ func (h *house) openMasterKey(ctx context.Context) (keystore.MasterKey, error) {
 		return key, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, &exitError{code: exitFailure, hint: "the file must be readable by the server's user alone (chmod 600)", err: err}
+		return key, err // the message says what to do
 	}
 	if _, err := h.db.Setting(ctx, settingServerName); err == nil {
 		return key, &exitError{code: exitFailure, hint: "restore the file from its backup, or name it with --master-key-file", err: fmt.Errorf("the data folder was used before and its master key %s is missing", h.masterKeyFile)}
