@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -422,7 +424,8 @@ func (p *people) ensureAdministrator(ctx context.Context, account string) error 
 
 func accessKeyContext(id string) string { return "access key " + id }
 
-// administrator gives the first access key with its secret.
+// administrator gives the access key that was made first, which is the
+// administrator's, with its secret.
 func (p *people) administrator(ctx context.Context) (id, secret string, err error) {
 	keys, err := p.db.AccessKeys(ctx)
 	if err != nil {
@@ -431,11 +434,14 @@ func (p *people) administrator(ctx context.Context) (id, secret string, err erro
 	if len(keys) == 0 {
 		return "", "", errors.New("there is no access key")
 	}
-	secret, _, ok, err := p.Credential(ctx, keys[0].ID)
+	first := slices.MinFunc(keys, func(a, b *store.AccessKey) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	secret, _, ok, err := p.Credential(ctx, first.ID)
 	if err != nil || !ok {
 		return "", "", fmt.Errorf("reading the administrator's access key: %w", err)
 	}
-	return keys[0].ID, secret, nil
+	return first.ID, secret, nil
 }
 
 // Credential finds an access key; local.Credentials and the front use it.
