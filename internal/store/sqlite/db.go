@@ -114,10 +114,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
 	cfg.Path = path
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making data folder: %w", err)
 	}
-	lock, err := takeLock(filepath.Join(filepath.Dir(path), LockName))
+	lock, err := takeLock(filepath.Join(dir, LockName))
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,9 @@ func (db *DB) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	// SQLite syncs its own files and not the folder that they are found in.
+	dir := filepath.Dir(db.cfg.Path)
+	if err := errors.Join(f.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return err
 	}
 	if db.enc, err = newEncoders(); err != nil {

@@ -24,3 +24,12 @@ func tryLock(f *os.File) (bool, error) {
 		}
 	}
 }
+
+// syncDir makes the names in a folder durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
