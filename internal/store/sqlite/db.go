@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -115,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	cfg.Path = path
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("making data folder: %w", err)
 	}
 	lock, err := takeLock(filepath.Join(dir, LockName))
@@ -135,6 +136,18 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return db, nil
 }
 
+// makeFolder makes a folder that only we may read, durably, if there is none.
+func makeFolder(dir string) error {
+	_, err := os.Stat(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
 func (db *DB) start(ctx context.Context) error {
 	// The file holds every certificate: made here, because SQLite would let
 	// the umask decide who may read it. No other descriptor of ours is open
@@ -144,8 +157,7 @@ func (db *DB) start(ctx context.Context) error {
 		return err
 	}
 	// SQLite syncs its own files and not the folder that they are found in.
-	dir := filepath.Dir(db.cfg.Path)
-	if err := errors.Join(f.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+	if err := errors.Join(f.Close(), syncDir(filepath.Dir(db.cfg.Path))); err != nil {
 		return err
 	}
 	if db.enc, err = newEncoders(); err != nil {
