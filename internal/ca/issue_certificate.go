@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strings"
 
 	"chirograph.dev/internal/certlog"
@@ -145,10 +144,6 @@ func (s *Service) mayIssue(rec *store.CertificateAuthority, tmpl *issuance.Templ
 
 // issueRecord is the entry of an issued certificate with the certificate as its row.
 func (s *Service) issueRecord(arn pca.ARN, i *issuer, tmpl *issuance.Template, issued *issuance.Issued, caller Caller) (certlog.Record, error) {
-	subject, err := issuance.AppendSubject(nil, issued.RawSubject)
-	if err != nil {
-		return certlog.Record{}, fmt.Errorf("writing the subject: %w", err)
-	}
 	e := certlog.Entry{
 		Type: certlog.TypeIssue,
 		// issuedAt is a clock reading of its own, not before the validity's base (audit-report.md 8.1).
@@ -160,7 +155,7 @@ func (s *Service) issueRecord(arn pca.ARN, i *issuer, tmpl *issuance.Template, i
 		Account:     []byte(caller.Account),
 		Principal:   []byte(caller.Service),
 		TemplateARN: []byte(tmpl.ARN),
-		Subject:     subject,
+		Subject:     issued.Subject,
 	}
 	b, err := e.Append(make([]byte, 0, 320))
 	if err != nil {

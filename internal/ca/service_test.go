@@ -483,6 +483,39 @@ func mustARN(t *testing.T, s string) pca.ARN {
 	return arn
 }
 
+// TestLongestSubject: a subject that no log entry has room for is refused
+// before anything is signed; the longest that has room is issued, whoever asks.
+func TestLongestSubject(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.Caller = func(context.Context) Caller {
+		return Caller{Account: "123456789012", Service: strings.Repeat("s", 128)}
+	}
+	root := h.create(t, pca.CertificateAuthorityType_ROOT)
+	h.activate(t, root, 3600)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr := func(n int) []byte { // each NUL takes three bytes in a report
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{Organization: []string{strings.Repeat("\x00", n)}}}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	}
+	before := h.entries(t, root)[certlog.TypeIssue]
+	const longest = (62<<10 - len("O=")) / 3
+	if _, err := h.issue(t, root, csr(longest), "", 60); err != nil {
+		t.Error(err)
+	}
+	_, err = h.issue(t, root, csr(longest+1), "", 60)
+	wantCode(t, err, pca.MalformedCSRException)
+	if n := h.entries(t, root)[certlog.TypeIssue] - before; n != 1 {
+		t.Errorf("%d entries, want 1", n)
+	}
+}
+
 // TestNameConstraints: as at AWS the call succeeds and the issuance fails.
 func TestNameConstraints(t *testing.T) {
 	t.Parallel()

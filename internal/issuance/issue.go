@@ -121,6 +121,7 @@ type Issued struct {
 	DER                 []byte
 	Serial              [16]byte
 	RawSubject          []byte // DER Name
+	Subject             []byte // the same in the form of audit reports
 	NotBefore, NotAfter time.Time
 	Warnings            []string // for the event log, in words
 }
@@ -175,6 +176,11 @@ func (i *Issuer) Issue(r Request) (*Issued, error) {
 	if err := i.checkNames(t, c); err != nil {
 		return nil, err
 	}
+	// Before the signature: what cannot be logged is not signed.
+	subject, err := c.subjectText(api.subject != nil)
+	if err != nil {
+		return nil, err
+	}
 	tbs, err := c.tbs(r.Serial, algorithm.identifier)
 	if err != nil {
 		return nil, fmt.Errorf("encoding certificate: %w", err)
@@ -184,9 +190,28 @@ func (i *Issuer) Issue(r Request) (*Issued, error) {
 		return nil, err
 	}
 	return &Issued{
-		DER: der, Serial: r.Serial, RawSubject: c.subject,
+		DER: der, Serial: r.Serial, RawSubject: c.subject, Subject: subject,
 		NotBefore: c.period.notBefore, NotAfter: c.period.notAfter, Warnings: c.warnings,
 	}, nil
+}
+
+// maxSubjectText is the longest subject, in bytes of the audit report's form,
+// that a log entry has room for beside its other fields (proof.md 2). Control
+// characters take three bytes for one, so a CSR can ask for more.
+const maxSubjectText = 62 << 10
+
+// subjectText gives the subject in the form of audit reports.
+func (c *assembly) subjectText(fromAPI bool) ([]byte, error) {
+	text, err := AppendSubject(make([]byte, 0, 128), c.subject)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) <= maxSubjectText:
+		return text, nil
+	case fromAPI:
+		return nil, invalidArgs("The subject is too long: audit reports would show it in %d bytes, and at most %d are possible.", len(text), maxSubjectText)
+	}
+	return nil, malformedCSR("The subject of the CSR is too long: audit reports would show it in %d bytes, and at most %d are possible.", len(text), maxSubjectText)
 }
 
 // checkPathLen: a CA certificate needs a shorter path than its issuer's (T-84).
