@@ -265,8 +265,13 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 		defer cancel()
 		var errs []error
 		for _, s := range servers {
-			if err := s.Shutdown(stop); err != nil {
-				errs = append(errs, fmt.Errorf("stopping: %w", err), s.Close())
+			err := s.Shutdown(stop)
+			if errors.Is(err, context.DeadlineExceeded) {
+				log.Warn("requests that took too long to end were cut off")
+				err = s.Close()
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("stopping: %w", err))
 			}
 		}
 		return errors.Join(errs...)

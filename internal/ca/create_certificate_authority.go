@@ -24,6 +24,9 @@ import (
 // tokenWindow is how long an idempotency token stands for its first answer (api.md 6).
 const tokenWindow = 5 * time.Minute
 
+// maxSubject keeps a CA's CSR within what IssueCertificate takes, 32 KiB of PEM.
+const maxSubject = 16 << 10
+
 // CreateCertificateAuthority records the CA and answers at once; the key pair
 // and the CSR are made in the background while the status is CREATING.
 func (s *Service) CreateCertificateAuthority(ctx context.Context, in *pca.CreateCertificateAuthorityRequest) (*pca.CreateCertificateAuthorityResponse, error) {
@@ -92,6 +95,9 @@ func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuth
 	}
 	if len(subject) <= 2 { // an empty SEQUENCE
 		return pca.Errorf(pca.InvalidArgsException, "The subject of a certificate authority must not be empty. Give at least one attribute, such as CommonName.")
+	}
+	if len(subject) > maxSubject {
+		return pca.Errorf(pca.InvalidArgsException, "The subject of a certificate authority must not be longer than %d bytes of DER; this one has %d.", maxSubject, len(subject))
 	}
 	if err := issuance.CheckCSRExtensions(c.CsrExtensions); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -643,6 +644,10 @@ func TestCreateRefusals(t *testing.T) {
 		}, pca.InvalidArgsException},
 		"custom and standard attributes": {func(r *pca.CreateCertificateAuthorityRequest) {
 			r.CertificateAuthorityConfiguration.Subject.CustomAttributes = []pca.CustomAttribute{{ObjectIdentifier: "2.5.4.3", Value: "x"}}
+		}, pca.InvalidArgsException},
+		"subject too long for a CSR": {func(r *pca.CreateCertificateAuthorityRequest) {
+			long := pca.CustomAttribute{ObjectIdentifier: "2.5.4.10", Value: strings.Repeat("x", 256)}
+			r.CertificateAuthorityConfiguration.Subject = pca.ASN1Subject{CustomAttributes: slices.Repeat([]pca.CustomAttribute{long}, 150)}
 		}, pca.InvalidArgsException},
 		"CRL": {func(r *pca.CreateCertificateAuthorityRequest) {
 			r.RevocationConfiguration = &pca.RevocationConfiguration{CrlConfiguration: &pca.CrlConfiguration{Enabled: true, S3BucketName: "crls", ExpirationInDays: 7}}
