@@ -29,7 +29,7 @@ func TestStatusMatrix(t *testing.T) {
 		pca.CertificateAuthorityStatus_EXPIRED:             {ok, ok, ok, ok, is, ok, ok, is},
 		pca.CertificateAuthorityStatus_FAILED:              {ok, is, is, is, is, is, is, is},
 		pca.CertificateAuthorityStatus_DELETED:             {ok, is, is, is, is, is, is, is},
-		"gone": {rnf, rnf, rnf, rnf, rnf, rnf, rnf, rnf},
+		"gone":                                             {rnf, rnf, rnf, rnf, rnf, rnf, rnf, rnf},
 	}
 	for status, want := range matrix {
 		t.Run(string(status), func(t *testing.T) {
