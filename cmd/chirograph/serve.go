@@ -277,6 +277,7 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 		return errors.Join(errs...)
 	})
 	h.ready.Store(true)
+	go keepSmall(gctx)
 	started(where)
 	return g.Wait()
 }

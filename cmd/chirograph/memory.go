@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// leastMemory is the Go heap that the collector lets a process grow to without
+// working harder: a server that writes a report of any size stays below it.
+const leastMemory = 128 << 20
+
+// keepSmall holds the collector to leastMemory, or to one and a half times what
+// is really in use when that is more, so that a large installation is not
+// slowed down. Left alone the collector doubles whatever is in use. A
+// GOMEMLIMIT in the environment wins.
+func keepSmall(ctx context.Context) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	limit := int64(leastMemory)
+	debug.SetMemoryLimit(limit)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(live)
+		if now := max(leastMemory, int64(live[0].Value.Uint64())*3/2); now != limit {
+			limit = now
+			debug.SetMemoryLimit(limit)
+		}
+	}
+}
