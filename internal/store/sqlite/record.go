@@ -290,7 +290,8 @@ func insertReport(c *conn, ca string, index uint64, r *store.AuditReport) error 
 	}
 	var holder string
 	held, err := c.queryRow(func(r *rows) { holder = r.text(0) },
-		"SELECT id FROM audit_report WHERE ca = ? AND slot_until > ? ORDER BY slot_until DESC LIMIT 1", ca, ms(r.CreatedAt))
+		"SELECT id FROM audit_report WHERE ca = ? AND slot_until > ? AND (created_at <= ? OR status = 'CREATING') ORDER BY slot_until DESC LIMIT 1",
+		ca, ms(r.CreatedAt), ms(r.CreatedAt.Add(store.ClockSkew)))
 	if err != nil {
 		return fmt.Errorf("looking at the report slot: %w", err)
 	}

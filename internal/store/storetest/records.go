@@ -280,6 +280,14 @@ func testReportSlot(t *testing.T, e Engine) {
 	end(third, pca.AuditReportStatus_SUCCESS)
 	fourth := try(third.CreatedAt, half, "")
 	end(fourth, pca.AuditReportStatus_FAILED)
+	// A clock that was set back: a little changes nothing, much frees the slot
+	// of what was made in the future, but not while it is being made.
+	future := try(epoch.Add(8760*time.Hour), half, "")
+	try(epoch.Add(48*time.Hour), half, future.ID)
+	end(future, pca.AuditReportStatus_SUCCESS)
+	try(future.CreatedAt.Add(-store.ClockSkew), half, future.ID)
+	fifth := try(future.CreatedAt.Add(-store.ClockSkew-time.Millisecond), half, "")
+	end(fifth, pca.AuditReportStatus_FAILED)
 	ca = caID(2)
 	try(epoch, half, "")
 }
