@@ -14,8 +14,8 @@ import (
 // have their turn: that many groups of certificates, and that many rows, at a
 // time.
 const (
-	sealGroups = 4
-	sealRows   = 512
+	sealGroups = 2
+	sealRows   = 256
 )
 
 // SealLog implements certlog.Sealer. A crash anywhere leaves a mix of packs
