@@ -89,6 +89,10 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, err
 	}
+	if err := h.pinRegion(ctx); err != nil {
+		return nil, err
+	}
+	cfg = h.cfg
 	h.people = &people{db: h.db, keys: h.keys, partition: cfg.Partition, cache: map[string]person{}}
 	if err := h.people.ensureAdministrator(ctx, cfg.Account); err != nil {
 		return nil, err
@@ -273,6 +277,38 @@ func (h *house) serverName(ctx context.Context) (string, error) {
 		name = hostName()
 	}
 	return name, h.db.PutSetting(ctx, settingServerName, name)
+}
+
+// Settings that the first start writes beside the server's name: every ARN
+// carries them, so they stay.
+const (
+	settingRegion    = "region"
+	settingPartition = "partition"
+)
+
+// pinRegion fixes region and partition at the first start; later starts need
+// not name them, and may not name others.
+func (h *house) pinRegion(ctx context.Context) error {
+	for _, s := range []struct {
+		setting, first string
+		value          *string
+	}{{settingRegion, "us-east-1", &h.cfg.Region}, {settingPartition, "aws", &h.cfg.Partition}} {
+		stored, err := h.db.Setting(ctx, s.setting)
+		if errors.Is(err, store.ErrNotFound) {
+			if stored = *s.value; stored == "" {
+				stored = s.first
+			}
+			err = h.db.PutSetting(ctx, s.setting, stored)
+		}
+		if err != nil {
+			return fmt.Errorf("fixing the %s: %w", s.setting, err)
+		}
+		if *s.value != "" && *s.value != stored {
+			return usageError("leave --"+s.setting+" out", "the data folder belongs to the %s %s, which the ARN of every certificate authority in it carries; it cannot become %s", s.setting, stored, *s.value)
+		}
+		*s.value = stored
+	}
+	return nil
 }
 
 // caller tells the CA room who sent a request.

@@ -27,8 +27,8 @@ type serveConfig struct {
 	S3Listen string // address of the embedded bucket service
 
 	Account   string // 12 digits; of the administrator, on first start
-	Region    string
-	Partition string // of ARNs
+	Region    string // empty: what the first start fixed, us-east-1 then
+	Partition string // of ARNs; empty: what the first start fixed, aws then
 
 	// ServerName starts the name of every CA's log; it is fixed by the first start.
 	ServerName    string
@@ -61,8 +61,6 @@ func defaultServeConfig() serveConfig {
 		Listen:                   "127.0.0.1:8440",
 		S3Listen:                 "127.0.0.1:8441",
 		Account:                  "123456789012",
-		Region:                   "us-east-1",
-		Partition:                "aws",
 		LogLevel:                 "info",
 		LogFormat:                "text",
 		AuditMinInterval:         30 * time.Minute,
@@ -117,8 +115,8 @@ at the next start.`,
 	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "address of the API")
 	f.StringVar(&cfg.S3Listen, "s3-listen", cfg.S3Listen, "address of the embedded bucket service")
 	f.StringVar(&cfg.Account, "account", cfg.Account, "account id (12 digits) of the administrator, on first start")
-	f.StringVar(&cfg.Region, "region", cfg.Region, "region that requests must be signed for and that ARNs carry")
-	f.StringVar(&cfg.Partition, "partition", cfg.Partition, "partition of ARNs")
+	f.StringVar(&cfg.Region, "region", cfg.Region, "region that requests must be signed for and that ARNs carry; fixed by the first start (default us-east-1)")
+	f.StringVar(&cfg.Partition, "partition", cfg.Partition, "partition of ARNs; fixed by the first start (default aws)")
 	f.StringVar(&cfg.ServerName, "server-name", cfg.ServerName, "name that starts every CA's log, such as pca.example.com; fixed by the first start (default: the host's name)")
 	f.StringVar(&cfg.MasterKeyFile, "master-key-file", cfg.MasterKeyFile, "file of the key that seals all private keys (default: master.key in the data folder, made on first start)")
 	f.StringVar(&cfg.PublicURL, "public-url", cfg.PublicURL, "URL at which clients reach the API, for the client files (default: from --listen)")
@@ -153,9 +151,9 @@ func (c *serveConfig) check() error {
 	switch {
 	case !accountID.MatchString(c.Account):
 		return usageError("", "--account %q is not an account id of 12 digits", c.Account)
-	case !regionName.MatchString(c.Region):
+	case c.Region != "" && !regionName.MatchString(c.Region):
 		return usageError("", "--region %q is not a region name such as us-east-1", c.Region)
-	case !regionName.MatchString(c.Partition):
+	case c.Partition != "" && !regionName.MatchString(c.Partition):
 		return usageError("", "--partition %q is not a partition name such as aws", c.Partition)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return usageError("", "--tls-cert and --tls-key belong together")

@@ -308,6 +308,17 @@ func TestServeFiles(t *testing.T) {
 	if !bytes.Equal(credentials, after) {
 		t.Error("a restart changed the credentials")
 	}
+	if err := again.close(); err != nil {
+		t.Fatal(err)
+	}
+	// Region and partition stay those of the first start.
+	for _, flag := range []string{"--region=eu-west-1", "--partition=aws-cn"} {
+		code, _, stderr := command(t, "serve", "--data-dir", i.DataDir, "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", flag)
+		if code != exitUsage || !strings.Contains(stderr, "belongs to the") {
+			t.Errorf("%s on a used folder: exit code %d:\n%s", flag, code, stderr)
+		}
+	}
+	again = start(t, func(c *serveConfig) { c.DataDir = i.DataDir })
 	if again.MasterKeyMade {
 		t.Error("a restart made a master key")
 	}

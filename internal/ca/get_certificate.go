@@ -42,7 +42,7 @@ func (s *Service) GetCertificate(ctx context.Context, in *pca.GetCertificateRequ
 	}
 	c, err := s.Certificates.Certificate(ctx, rec.ID, trimZeros(serial))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, s.noCertificate(ctx, rec.ID, serial, in.CertificateArn)
+		return nil, s.noCertificate(ctx, rec.ID, serial, "Could not find the certificate "+in.CertificateArn+". Check the ARN.")
 	}
 	if err != nil {
 		return nil, unexpected("reading a certificate", arn, err)
@@ -66,7 +66,7 @@ func (s *Service) GetCertificate(ctx context.Context, in *pca.GetCertificateRequ
 }
 
 // noCertificate tells an issuance that failed after its ARN was answered from a serial that never was.
-func (s *Service) noCertificate(ctx context.Context, ca string, serial []byte, arn string) error {
+func (s *Service) noCertificate(ctx context.Context, ca string, serial []byte, notFound string) error {
 	reason, err := s.Certificates.FailedIssuance(ctx, ca, serial)
 	if err == nil {
 		return pca.Errorf(pca.RequestFailedException, "The certificate could not be issued. %s", reason)
@@ -74,5 +74,5 @@ func (s *Service) noCertificate(ctx context.Context, ca string, serial []byte, a
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	return pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate %s. Check the ARN.", arn)
+	return &pca.Error{Code: pca.ResourceNotFoundException, Message: notFound}
 }

@@ -59,7 +59,7 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	}
 	c, err := s.Certificates.Certificate(ctx, arn.CA, serial)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, s.noCertificate(ctx, arn.CA, padSerial(serial), in.CertificateSerial)
+		return nil, s.noCertificate(ctx, arn.CA, padSerial(serial), "Could not find a certificate with the serial number "+in.CertificateSerial+" that this certificate authority issued. Give the serial number as the audit report or the certificate's ARN shows it.")
 	}
 	if err != nil {
 		return nil, unexpected("reading a certificate", arn, err)
@@ -67,7 +67,7 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	now := s.now()
 	switch {
 	case c.Generation == 0:
-		return nil, pca.Errorf(pca.InvalidRequestException, "Self-signed certificate can not be revoked. To retire a root, disable and delete its certificate authority.")
+		return nil, pca.Errorf(pca.InvalidRequestException, "Self-signed certificate can not be revoked. Relying parties stop trusting a root by removing it from their trust stores.")
 	case now.Unix() > c.NotAfter.Unix():
 		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate %s has expired. An expired certificate cannot be revoked.", in.CertificateSerial)
 	}

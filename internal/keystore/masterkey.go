@@ -55,7 +55,7 @@ func LoadMasterKey(path string) (key MasterKey, err error) {
 	}
 	digits := strings.TrimRight(string(text), "\r\n")
 	if n, err := hex.Decode(key[:], []byte(digits[:min(len(digits), 64)])); err != nil || n != len(key) || len(digits) != 64 {
-		return MasterKey{}, fmt.Errorf("the master key file %s does not hold 64 hexadecimal digits; make one with: openssl rand -hex 32", path)
+		return MasterKey{}, fmt.Errorf("the master key file %s is not a master key: it does not hold 64 hexadecimal digits. Restore it from its backup; a new key opens none of the keys that the old one sealed", path)
 	}
 	return key, nil
 }

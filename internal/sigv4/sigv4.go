@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -257,7 +258,11 @@ func (v *Verifier) checkScope(c *claim) error {
 		return refuse(WrongScope, "Credential should be scoped to correct service: '%s'.", service)
 	}
 	if c.region == "" || len(v.cfg.Regions) > 0 && !slices.Contains(v.cfg.Regions, c.region) {
-		return refuse(WrongScope, "Credential should be scoped to a valid region, not '%s'.", c.region)
+		hint := ""
+		if len(v.cfg.Regions) > 0 {
+			hint = " This server's region is " + strings.Join(v.cfg.Regions, " or ") + "."
+		}
+		return refuse(WrongScope, "Credential should be scoped to a valid region, not '%s'.%s", c.region, hint)
 	}
 	if c.date != c.timestamp[:8] {
 		return refuse(WrongScope, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '%s' != '%s', from '%s'.", c.date, c.timestamp[:8], c.timestamp)
