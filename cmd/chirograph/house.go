@@ -220,6 +220,8 @@ func explainOpen(dir string, err error) error {
 		hint = "the folder was written by a newer version; run that version or a later one"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "run as the user who owns the folder, or choose another with --data-dir"
+	default:
+		hint = "look whether the disk is full or read-only; a damaged folder is restored from a backup"
 	}
 	return &exitError{code: code, hint: hint, err: fmt.Errorf("opening the data folder %s: %w", dir, err)}
 }
