@@ -9,6 +9,10 @@ import (
 // targetParts is how many parts a report of ordinary rows has at most (D-21).
 const targetParts = 8000
 
+// chunkLimit is the rendered size in bytes at which a chunk ends before its
+// block does. Blocks of ordinary rows stay below it.
+const chunkLimit = 16 << 20
+
 // part is a range of the file that is written in one request. Where parts end
 // follows from the record of the report alone, so every attempt has the same.
 type part struct {
@@ -23,11 +27,13 @@ type layout struct {
 	size    uint64 // entries in the report
 	blocks  uint64 // a part has at least so many whole blocks, unless it grows beyond limit
 	uniform int    // bytes of every part but the last; 0 for parts of whole rows
+	min     int    // bytes of every part but the last, at least
+	chunk   int    // bytes of rendered rows after which a chunk ends before its block does
 }
 
 func newLayout(size uint64, uniform bool) layout {
 	all := (size + certlog.BlockSize - 1) / certlog.BlockSize
-	l := layout{size: size, blocks: max(1, (all+targetParts-1)/targetParts)}
+	l := layout{size: size, blocks: max(1, (all+targetParts-1)/targetParts), min: bucket.MinPart, chunk: chunkLimit}
 	if uniform {
 		l.uniform = int(l.blocks) * bucket.MaxPut
 	}
@@ -38,7 +44,7 @@ func newLayout(size uint64, uniform bool) layout {
 // of unusual length reach it; it grows late, so that MaxParts suffice for
 // whatever S3 can hold.
 func (l layout) limit(number int32) int {
-	limit := int(l.blocks) * 2 * chunkLimit
+	limit := int(l.blocks) * 2 * l.chunk
 	return limit << (max(0, number-6000) / 1000)
 }
 
@@ -95,7 +101,7 @@ func (a *assembler) add(c chunk) error {
 // ends tells whether a part of whole rows is long enough.
 func (a *assembler) ends() bool {
 	n := len(a.next.buf)
-	return n >= bucket.MinPart && (a.filled >= a.blocks || n >= a.limit(a.next.number))
+	return n >= a.min && (a.filled >= a.blocks || n >= a.limit(a.next.number))
 }
 
 func (a *assembler) flush() error {

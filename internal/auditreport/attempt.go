@@ -207,7 +207,7 @@ func (w *writer) write(ctx context.Context) error {
 		a.rows, a.revoked = w.begunRows, w.begunRevoked
 	}
 	render := &renderer{
-		entries: w.job.service.cfg.Entries, ca: r.CA, caARN: []byte(r.CAARN), format: r.Format, size: r.TreeSize,
+		entries: w.job.service.cfg.Entries, ca: r.CA, caARN: []byte(r.CAARN), format: r.Format, layout: w.layout,
 		workers: w.job.service.cfg.Workers, buffers: &w.buffers,
 	}
 	if err := render.run(ctx, w.from, a.add); err != nil {

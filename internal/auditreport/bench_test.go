@@ -42,7 +42,7 @@ func benchmarkRender(b *testing.B, format pca.AuditReportResponseFormat) {
 			var rows, bytes uint64
 			before := cpu(b)
 			for b.Loop() {
-				r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), format: format, size: benchBlocks * certlog.BlockSize, workers: workers, buffers: &pool}
+				r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), format: format, layout: newLayout(benchBlocks*certlog.BlockSize, false), workers: workers, buffers: &pool}
 				err := r.run(context.Background(), 0, func(c chunk) error {
 					rows += c.rows
 					bytes += uint64(len(c.buf))

@@ -196,7 +196,7 @@ func (h *house) entries(lo, hi uint64, f func(uint64, *certlog.Entry)) {
 }
 
 // seed appends entries until the log has size of them, fast: certificates with
-// subjects from make, and revocations of earlier ones.
+// the subjects given, without their DERs, and revocations of earlier ones.
 func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() string) {
 	h.t.Helper()
 	head, err := h.db.LogHead(h.t.Context(), testCA)
@@ -215,7 +215,7 @@ func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() s
 		for ; next < end; next++ {
 			at += rnd.Int64N(3)
 			var e certlog.Entry
-			var row certlog.Row
+			var rows []certlog.Row
 			if len(alive) > 0 && rnd.Float64() < revoked {
 				i := rnd.IntN(len(alive))
 				v := alive[i]
@@ -223,16 +223,16 @@ func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() s
 				alive = alive[:len(alive)-1]
 				reason := []uint8{0, 1, 2, 3, 4, 5, 9, 10}[rnd.IntN(8)]
 				e = certlog.Entry{Type: certlog.TypeRevoke, Time: at * 1000, Serial: v.serial, IssueIndex: v.index, Reason: reason}
-				row = &store.Revocation{CA: testCA, IssueIndex: v.index, Time: at * 1000, Reason: reason}
+				rows = []certlog.Row{&store.Revocation{CA: testCA, IssueIndex: v.index, Time: at * 1000, Reason: reason}}
 			} else {
-				e, row = h.issueEntry(subject(), at)
+				e, _ = h.issueEntry(subject(), at)
 				alive = append(alive, issued{next, e.Serial})
 			}
 			b, err := e.Append(nil)
 			if err != nil {
 				h.t.Fatal(err)
 			}
-			records = append(records, certlog.Record{Entry: b, Rows: []certlog.Row{row}})
+			records = append(records, certlog.Record{Entry: b, Rows: rows})
 		}
 		if _, err := h.db.SeedBlock(h.t.Context(), testCA, records); err != nil {
 			h.t.Fatal(err)
@@ -415,6 +415,18 @@ func (h *house) replay(size uint64, format pca.AuditReportResponseFormat) []byte
 	}
 	b.WriteString("\n]\n")
 	return b.Bytes()
+}
+
+// want is the report by the renderer at one go, which TestRender compares with replay.
+func (h *house) want(size uint64, format pca.AuditReportResponseFormat) []byte {
+	h.t.Helper()
+	parts, _, _ := h.render(newLayout(size, false), format, 1, nil)
+	return join(parts)
+}
+
+// longSubject makes rows long enough for three blocks to be a large report.
+func longSubject() string {
+	return "CN=host.example.com,OU=Engineering,O=Example Company,L=Seattle,ST=Washington,C=US"
 }
 
 func same(t testing.TB, what string, got, want []byte) {

@@ -14,10 +14,6 @@ import (
 // errLog says that the log does not read as it was written. No retry helps.
 var errLog = errors.New("the log of the certificate authority is damaged")
 
-// chunkLimit is the rendered size in bytes at which a chunk ends before its
-// block does. Blocks of ordinary rows stay below it.
-const chunkLimit = 16 << 20
-
 // chunk is a run of rendered rows. A JSON row begins with ",\n"; the assembler
 // makes that "[\n" for the first row of a report. The chunk of the log's
 // beginning holds the header of a CSV report.
@@ -34,7 +30,7 @@ type renderer struct {
 	ca      string
 	caARN   []byte
 	format  pca.AuditReportResponseFormat
-	size    uint64 // of the prefix
+	layout  layout // of the prefix
 	workers int
 	buffers *buffers
 }
@@ -59,8 +55,8 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 	queue := make(chan *block, r.workers)
 	wg.Go(func() {
 		defer close(queue)
-		for lo < r.size {
-			hi := min((lo/certlog.BlockSize+1)*certlog.BlockSize, r.size)
+		for lo < r.layout.size {
+			hi := min((lo/certlog.BlockSize+1)*certlog.BlockSize, r.layout.size)
 			var s *scribe
 			select {
 			case s = <-scribes:
@@ -106,7 +102,7 @@ type scribe struct {
 
 func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) error {
 	s.revocations = s.revocations[:0]
-	err := s.entries.Revocations(ctx, s.ca, lo, hi, s.size, func(v store.Revocation) error {
+	err := s.entries.Revocations(ctx, s.ca, lo, hi, s.layout.size, func(v store.Revocation) error {
 		s.revocations = append(s.revocations, v)
 		return nil
 	})
@@ -148,7 +144,7 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 			c.revoked++
 		}
 		s.append(&c, v)
-		if len(c.buf) < chunkLimit || next == hi {
+		if len(c.buf) < s.layout.chunk || next == hi {
 			return nil
 		}
 		c.hi = next

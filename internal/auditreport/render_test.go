@@ -21,23 +21,23 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // render makes the parts of a report from where a former part ended.
-func (h *house) render(size uint64, format pca.AuditReportResponseFormat, uniform bool, workers int, after []part) (parts []part, rows, revoked uint64) {
+func (h *house) render(l layout, format pca.AuditReportResponseFormat, workers int, after []part) (parts []part, rows, revoked uint64) {
 	h.t.Helper()
 	var b buffers
 	a := &assembler{
-		layout: newLayout(size, uniform), format: format, buffers: &b, next: part{number: 1},
+		layout: l, format: format, buffers: &b, next: part{number: 1},
 		emit: func(p part) error { parts = append(parts, p); return nil },
 	}
 	var from uint64
 	for _, p := range after {
 		a.next.number, a.next.lo, a.next.hi = p.number+1, p.hi, p.hi
-		if uniform {
+		if l.uniform > 0 {
 			a.skip += int64(len(p.buf))
 			continue
 		}
 		a.rows, a.revoked, from = a.rows+p.rows, a.revoked+p.revoked, p.hi
 	}
-	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), format: format, size: size, workers: workers, buffers: &b}
+	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), format: format, layout: l, workers: workers, buffers: &b}
 	if err := r.run(context.Background(), from, a.add); err != nil {
 		h.t.Fatal(err)
 	}
@@ -56,18 +56,18 @@ func join(parts []part) []byte {
 }
 
 // checkParts checks what every list of parts must keep to.
-func checkParts(t *testing.T, parts []part, size uint64, uniform bool) {
+func checkParts(t *testing.T, parts []part, l layout) {
 	t.Helper()
 	var lo uint64
 	for i, p := range parts {
 		last := i == len(parts)-1
 		switch {
-		case p.number != int32(i+1), p.lo != lo, p.hi < p.lo, p.hi == size && !last, len(p.buf) == 0:
-			t.Fatalf("part %d of %d: number %d, entries %d to %d of %d after %d, %d bytes", i, len(parts), p.number, p.lo, p.hi, size, lo, len(p.buf))
-		case !last && len(p.buf) < bucket.MinPart:
+		case p.number != int32(i+1), p.lo != lo, p.hi < p.lo, p.hi == l.size && !last, len(p.buf) == 0:
+			t.Fatalf("part %d of %d: number %d, entries %d to %d of %d after %d, %d bytes", i, len(parts), p.number, p.lo, p.hi, l.size, lo, len(p.buf))
+		case !last && len(p.buf) < l.min:
 			t.Fatalf("part %d of %d has %d bytes", p.number, len(parts), len(p.buf))
-		case uniform && !last && len(p.buf) != len(parts[0].buf):
-			t.Fatalf("part %d of %d has %d bytes, the first %d", p.number, len(parts), len(p.buf), len(parts[0].buf))
+		case l.uniform > 0 && !last && len(p.buf) != l.uniform:
+			t.Fatalf("part %d of %d has %d bytes, want %d", p.number, len(parts), len(p.buf), l.uniform)
 		}
 		lo = p.hi
 	}
@@ -91,15 +91,17 @@ func TestRender(t *testing.T) {
 		size    int
 		revoked float64
 		long    int // random extra length of subjects
+		small   int // bytes of a chunk, for parts that end inside of blocks; 0 as in the product
 	}{
-		{"one entry", 1, 0, 0},
-		{"some", 700, 0.3, 0},
-		{"almost all revoked", 900, 0.5, 0},
-		{"one block", certlog.BlockSize, 0.02, 0},
-		{"one block and one", certlog.BlockSize + 1, 0.1, 0},
-		{"several blocks", 3*certlog.BlockSize + 4711, 0.05, 0},
-		{"blocks too short for a part", 4 * certlog.BlockSize, 0.5, 0},
-		{"giant rows", certlog.BlockSize + 100, 0.05, 4600},
+		{"one entry", 1, 0, 0, 0},
+		{"some", 700, 0.3, 0, 0},
+		{"almost all revoked", 900, 0.5, 0, 0},
+		{"one block and one", certlog.BlockSize + 1, 0.1, 0, 0},
+		{"several blocks", 2*certlog.BlockSize + 4711, 0.05, 100, 0},
+		{"blocks too short for a part", 2*certlog.BlockSize + 100, 0.5, 0, 0},
+		{"parts inside of blocks", 2000, 0.1, 0, 20 << 10},
+		{"giant rows", 1500, 0.05, 10000, 40 << 10},
+		{"a part for every row", 60, 0.1, 0, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -107,18 +109,25 @@ func TestRender(t *testing.T) {
 			h := newHouse(t)
 			h.seed(tt.size, rnd, tt.revoked, subjects(rnd, tt.long))
 			sizes := []uint64{uint64(tt.size)}
-			if tt.long == 0 && tt.size > 1 {
+			if tt.size > 1 && tt.size < 2*certlog.BlockSize {
 				sizes = append(sizes, 1+uint64(rnd.IntN(tt.size)))
 			}
 			for _, size := range sizes {
 				for _, format := range bothFormats {
 					want := h.replay(size, format)
 					for _, uniform := range []bool{false, true} {
-						parts, rows, revoked := h.render(size, format, uniform, 2, nil)
-						checkParts(t, parts, size, uniform)
+						l := newLayout(size, uniform)
+						if tt.small > 0 {
+							l.chunk, l.min = tt.small, tt.small
+							if uniform {
+								l.uniform = 3*tt.small + 3001
+							}
+						}
+						parts, rows, revoked := h.render(l, format, 2, nil)
+						checkParts(t, parts, l)
 						same(t, fmt.Sprintf("%s, %d entries, uniform=%v", format, size, uniform), join(parts), want)
 						for at := 1; at < len(parts); at += 1 + len(parts)/4 {
-							rest, r, v := h.render(size, format, uniform, 1, parts[:at])
+							rest, r, v := h.render(l, format, 1, parts[:at])
 							if r != rows || v != revoked {
 								t.Errorf("after part %d: %d rows, %d revoked; want %d, %d", at, r, v, rows, revoked)
 							}
@@ -187,7 +196,7 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	h, size := goldenLog(t)
 	for _, format := range bothFormats {
-		parts, rows, revoked := h.render(size, format, false, 2, nil)
+		parts, rows, revoked := h.render(newLayout(size, false), format, 2, nil)
 		if rows != 14 || revoked != 3 || len(parts) != 1 {
 			t.Errorf("%d rows, %d revoked, %d parts", rows, revoked, len(parts))
 		}
@@ -269,7 +278,7 @@ func TestDamagedLog(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.log.Entries = h.db
-			r := &renderer{entries: tt.log, ca: testCA, caARN: []byte(caARN(testCA)), size: 11, workers: 2, buffers: &buffers{}}
+			r := &renderer{entries: tt.log, ca: testCA, caARN: []byte(caARN(testCA)), layout: newLayout(11, false), workers: 2, buffers: &buffers{}}
 			if err := r.run(t.Context(), 0, func(chunk) error { return nil }); !errors.Is(err, errLog) {
 				t.Errorf("%v, want errLog", err)
 			}
@@ -282,7 +291,7 @@ func TestRenderStops(t *testing.T) {
 	h := newHouse(t)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	h.seed(3*certlog.BlockSize, rnd, 0, func() string { return "CN=x" })
-	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), size: 3 * certlog.BlockSize, workers: 2, buffers: &buffers{}}
+	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), layout: newLayout(3*certlog.BlockSize, false), workers: 2, buffers: &buffers{}}
 	stop := errors.New("stop")
 	if err := r.run(t.Context(), 0, func(chunk) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("%v", err)

@@ -433,7 +433,7 @@ func TestFailures(t *testing.T) {
 			h := newHouse(t)
 			h.bucket()
 			if tt.large {
-				h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, func() string { return "CN=x,O=y" })
+				h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
 			}
 			events := make(chan Event, 10)
 			s := h.service(func(c *Config) { c.Events = func(e Event) { events <- e } })
@@ -470,7 +470,7 @@ func TestWithdrawnBeforeComplete(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.bucket()
-	h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, func() string { return "CN=x,O=y" })
+	h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
 	var parts atomic.Int32
 	h.wire = func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -507,7 +507,7 @@ func TestForeignStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	rnd := rand.New(rand.NewPCG(3, 3))
-	h.seed(3*certlog.BlockSize, rnd, 0.05, func() string { return "CN=x,O=y" })
+	h.seed(3*certlog.BlockSize, rnd, 0.05, longSubject)
 	for _, uniform := range []bool{false, true} {
 		h.client = func() (*bucket.Client, error) {
 			return bucket.New(bucket.Config{Endpoint: f.Endpoint, Credentials: f.Credentials, Authorization: bucket.AuthorizeCredentials, UniformParts: uniform})
@@ -521,7 +521,7 @@ func TestForeignStore(t *testing.T) {
 			t.Fatalf("record %+v", r)
 		}
 		body, object := readObject(t, f.S3, out.S3Key)
-		same(t, "report", body, h.replay(r.TreeSize, r.Format))
+		same(t, "report", body, h.want(r.TreeSize, r.Format))
 		if object.Metadata["report-id"] != r.ID {
 			t.Errorf("metadata %v", object.Metadata)
 		}
