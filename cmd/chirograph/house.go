@@ -55,6 +55,9 @@ type house struct {
 	buckets *local.Service
 	people  *people
 
+	destinations sync.Mutex
+	elsewhere    *bucket.Client // of an external destination; nil before its first use
+
 	api, s3 http.Handler
 	ready   atomic.Bool
 }
@@ -355,10 +358,25 @@ func (h *house) destination(_ context.Context, account, caARN string) (*bucket.C
 	default:
 		cfg.Endpoint = h.cfg.Destination
 	}
+	if cfg.Transport == nil {
+		return h.external(cfg)
+	}
+	return bucket.New(cfg)
+}
+
+// external is the one client of an external destination: it holds connections.
+func (h *house) external(cfg bucket.Config) (*bucket.Client, error) {
+	h.destinations.Lock()
+	defer h.destinations.Unlock()
+	if h.elsewhere != nil {
+		return h.elsewhere, nil
+	}
 	if h.cfg.DestinationAccessKeyID != "" {
 		cfg.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(h.cfg.DestinationAccessKeyID, h.cfg.DestinationSecretKey, ""))
 	}
-	return bucket.New(cfg)
+	var err error
+	h.elsewhere, err = bucket.New(cfg)
+	return h.elsewhere, err
 }
 
 // servicePrincipal is who writes reports.

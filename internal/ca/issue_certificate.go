@@ -90,10 +90,14 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 		Validity: in.Validity, NotBefore: in.ValidityNotBefore, Now: now, Serial: serial,
 	})
 	certARN := arn.WithCertificate(serial[:]).String()
+	var reserve *store.Token
+	if token != "" {
+		reserve = &store.Token{Key: token, Value: certARN, Now: now, Expires: now.Add(tokenWindow)}
+	}
 	if violation, ok := errors.AsType[*issuance.NameConstraintError](err); ok {
 		// As at AWS the call succeeds and the issuance fails: the ARN is
 		// answered, GetCertificate tells the reason, no report lists it (T-93).
-		if err := s.Certificates.PutFailedIssuance(ctx, arn.CA, serial[:], violation.Reason); err != nil {
+		if err := s.Certificates.PutFailedIssuance(ctx, arn.CA, serial[:], violation.Reason, reserve); err != nil {
 			return nil, unexpected("recording a failed issuance", arn, err)
 		}
 		return &pca.IssueCertificateResponse{CertificateArn: certARN}, nil
@@ -114,8 +118,8 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if err != nil {
 		return nil, unexpected("encoding the log entry", arn, err)
 	}
-	if token != "" {
-		rec.Rows = append(rec.Rows, &store.Token{Key: token, Value: certARN, Now: now, Expires: now.Add(tokenWindow)})
+	if reserve != nil {
+		rec.Rows = append(rec.Rows, reserve)
 	}
 	// From here on the certificate exists: a crash before the commit loses a
 	// signature that nobody received; a crash after it leaves a certificate

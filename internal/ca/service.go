@@ -43,7 +43,8 @@ type Certificates interface {
 
 // FailedIssuances keeps why an issuance failed after its ARN had been answered (templates.md T-93).
 type FailedIssuances interface {
-	PutFailedIssuance(ctx context.Context, ca string, serial []byte, reason string) error
+	// PutFailedIssuance also reserves the token of the call, nil when it had none.
+	PutFailedIssuance(ctx context.Context, ca string, serial []byte, reason string, t *store.Token) error
 	FailedIssuance(ctx context.Context, ca string, serial []byte) (reason string, err error)
 }
 

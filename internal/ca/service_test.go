@@ -564,6 +564,21 @@ func TestNameConstraints(t *testing.T) {
 	}
 	_, err = h.get(sub, outside)
 	wantCode(t, err, pca.RequestFailedException)
+	// A token stands for a failed issuance as for any other.
+	var arns [2]string
+	for i := range arns {
+		out, err := h.IssueCertificate(t.Context(), &pca.IssueCertificateRequest{
+			CertificateAuthorityArn: sub, Csr: leafCSR(t, "www.example.org"), SigningAlgorithm: pca.SigningAlgorithm_SHA256WITHECDSA,
+			Validity: pca.Validity{Type: pca.ValidityPeriodType_ABSOLUTE, Value: now.Unix() + 3600}, IdempotencyToken: "once",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		arns[i] = out.CertificateArn
+	}
+	if arns[0] != arns[1] {
+		t.Errorf("one token stands for %s and %s", arns[0], arns[1])
+	}
 	wantCode(t, h.revoke(sub, outside), pca.RequestFailedException)
 	if n := h.entries(t, sub); n[certlog.TypeIssue] != 1 {
 		t.Errorf("the log has %d certificates, want 1", n[certlog.TypeIssue])

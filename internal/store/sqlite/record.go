@@ -446,9 +446,18 @@ func (db *DB) AccessKeys(ctx context.Context) (keys []*store.AccessKey, err erro
 }
 
 // PutFailedIssuance keeps why a certificate with that serial was not issued
-// though its ARN had been answered.
-func (db *DB) PutFailedIssuance(ctx context.Context, ca string, serial []byte, reason string) error {
-	err := db.change(ctx, "INSERT INTO failed_issuance (ca, serial, reason) VALUES (?, ?, ?)", ca, serial, reason)
+// though its ARN had been answered, and reserves the call's token, which may be
+// nil; a token that is reserved already is a *store.ExistsError.
+func (db *DB) PutFailedIssuance(ctx context.Context, ca string, serial []byte, reason string, token *store.Token) error {
+	err := db.write(ctx, func(c *conn) error {
+		if token != nil {
+			if err := insertToken(c, token); err != nil {
+				return err
+			}
+		}
+		_, err := c.exec("INSERT INTO failed_issuance (ca, serial, reason) VALUES (?, ?, ?)", ca, serial, reason)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("storing the failed issuance %x of CA %s: %w", serial, ca, err)
 	}
