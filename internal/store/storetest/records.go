@@ -422,3 +422,33 @@ func testConcurrentUpdates(t *testing.T, e Engine) {
 		t.Fatalf("%+v, %v", ca, err)
 	}
 }
+
+func testFailedIssuances(t *testing.T, e Engine) {
+	ctx := t.Context()
+	_, err := e.FailedIssuance(ctx, caID(1), []byte{1})
+	notFound(t, "failed issuance", err)
+	token := &store.Token{Key: "k", Value: "first", Now: epoch, Expires: epoch.Add(time.Minute)}
+	if err := e.PutFailedIssuance(ctx, caID(1), []byte{1}, "a name is not permitted", token); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.FailedIssuance(ctx, caID(1), []byte{1}); err != nil || got != "a name is not permitted" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	_, err = e.FailedIssuance(ctx, caID(2), []byte{1})
+	notFound(t, "failed issuance of another CA", err)
+	if got, err := e.Token(ctx, "k", epoch); err != nil || got != "first" {
+		t.Fatalf("token: %q, %v", got, err)
+	}
+	// A token that is taken stores nothing.
+	var exists *store.ExistsError
+	again := *token
+	again.Value = "second"
+	if err := e.PutFailedIssuance(ctx, caID(1), []byte{2}, "another", &again); !errors.As(err, &exists) || exists.Kind != store.KindToken || exists.Value != "first" {
+		t.Fatalf("taken token: %v", err)
+	}
+	_, err = e.FailedIssuance(ctx, caID(1), []byte{2})
+	notFound(t, "failed issuance of a refused call", err)
+	if err := e.PutFailedIssuance(ctx, caID(1), []byte{3}, "without a token", nil); err != nil {
+		t.Fatal(err)
+	}
+}

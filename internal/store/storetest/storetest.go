@@ -24,6 +24,7 @@ type Engine interface {
 	certlog.Sealer
 	Authorities
 	Certificates
+	FailedIssuances
 	Reports
 	Parts
 	Settings
@@ -46,6 +47,12 @@ type Certificates interface {
 	Revocation(ctx context.Context, ca string, issueIndex uint64) (*store.Revocation, error)
 	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error
 	Token(ctx context.Context, key string, now time.Time) (string, error)
+}
+
+// FailedIssuances keeps why issuances failed after their ARN was answered.
+type FailedIssuances interface {
+	PutFailedIssuance(ctx context.Context, ca string, serial []byte, reason string, token *store.Token) error
+	FailedIssuance(ctx context.Context, ca string, serial []byte) (string, error)
 }
 
 // Reports keeps the records of audit reports.
@@ -87,6 +94,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		"authority list":       testAuthorityList,
 		"install":              testInstall,
 		"tokens":               testTokens,
+		"failed issuances":     testFailedIssuances,
 		"reports":              testReports,
 		"report slot":          testReportSlot,
 		"report slot race":     testReportSlotRace,
