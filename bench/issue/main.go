@@ -237,7 +237,7 @@ func load(ctx context.Context, s *bench.Server, requests [][]byte, n int, durati
 	var mu sync.Mutex
 	var latencies []time.Duration
 	var failure error
-	cpu, err := s.CPU()
+	user, system, err := s.CPU()
 	if err != nil {
 		return result{}, err
 	}
@@ -266,7 +266,7 @@ func load(ctx context.Context, s *bench.Server, requests [][]byte, n int, durati
 	if failure != nil {
 		return result{}, failure
 	}
-	used, err := s.CPU()
+	userAfter, systemAfter, err := s.CPU()
 	if err != nil {
 		return result{}, err
 	}
@@ -277,6 +277,6 @@ func load(ctx context.Context, s *bench.Server, requests [][]byte, n int, durati
 		Connections:     n,
 		PerSecond:       float64(count) / wall.Seconds(),
 		P50Milliseconds: ms(50), P99Milliseconds: ms(99),
-		ServerCPU: float64((used - cpu).Microseconds()) / float64(count),
+		ServerCPU: float64((userAfter + systemAfter - user - system).Microseconds()) / float64(count),
 	}, nil
 }
