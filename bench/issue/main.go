@@ -35,7 +35,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"golang.org/x/sync/errgroup"
 
-	"chirograph.dev/bench/internal/bench"
+	"chirograph.dev/internal/bench"
 )
 
 func main() {

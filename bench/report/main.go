@@ -24,7 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"chirograph.dev/bench/internal/bench"
+	"chirograph.dev/internal/bench"
 )
 
 const bucketName = "bench-reports"

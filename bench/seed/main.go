@@ -10,7 +10,7 @@ import (
 	"log"
 	"time"
 
-	"chirograph.dev/bench/internal/bench"
+	"chirograph.dev/internal/bench"
 )
 
 func main() {

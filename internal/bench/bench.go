@@ -1,5 +1,5 @@
-// Package bench is what the benchmark programs share: starting the real
-// server, reading its CPU time and memory, signing requests, and describing
+// Package bench is what the benchmark programs and the crash test share:
+// starting the real server, reading its CPU time and memory, signing requests, and describing
 // the machine.
 package bench
 
@@ -100,6 +100,15 @@ func (s *Server) wait(ctx context.Context) error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// Kill ends the process without any warning.
+func (s *Server) Kill() error {
+	if err := s.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = s.cmd.Wait() // says that it was killed
+	return nil
 }
 
 // Stop ends the server gracefully.
