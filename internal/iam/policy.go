@@ -78,6 +78,21 @@ func (p *Policy) Statements() []Statement {
 	return s
 }
 
+// plain takes the Go type out of an error of the JSON reader: the author of a
+// policy knows where it stands and what is wrong with it, not our types.
+func plain(err error) error {
+	e, ok := errors.AsType[*json.SemanticError](err)
+	switch {
+	case !ok:
+		return err
+	case e.Err != nil && e.JSONPointer != "":
+		return fmt.Errorf("at %s: %w", e.JSONPointer, plain(e.Err))
+	case e.Err != nil:
+		return plain(e.Err)
+	}
+	return fmt.Errorf("at %s: unexpected %s", e.JSONPointer, e.JSONKind)
+}
+
 type kind uint8
 
 const (
@@ -214,7 +229,7 @@ func parse(text []byte, k kind) (*Policy, error) {
 	}
 	var d document
 	if err := json.Unmarshal(text, &d, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("reading the policy: %w", err)
+		return nil, fmt.Errorf("reading the policy: %w", plain(err))
 	}
 	p := &Policy{text: string(text), version: d.Version}
 	switch d.Version {

@@ -653,3 +653,21 @@ func BenchmarkAuthorize(b *testing.B) {
 		}
 	}
 }
+
+// TestPolicyErrorsArePlain: the author of a policy is told of the policy, not
+// of the types that read it.
+func TestPolicyErrorsArePlain(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{"Version":"2012-10-17"}`:     "the policy needs a Statement",
+		`{"Version":1,"Statement":[]}`: "/Version: unexpected number",
+		`{"Statement":[{"Effect":"Allow","Principal":"*","Action":5,"Resource":"*"}]}`: "/Action: expected a string or a list of strings",
+		`{"Statement":[{"Efect":"Allow"}]}`:                                            "/Efect: unknown object member",
+		`[]`:                                                                           "a policy is a JSON object",
+	} {
+		_, err := ParseResourcePolicy([]byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "Go ") || strings.Contains(err.Error(), "iam.") {
+			t.Errorf("%s: error %v, want one that says %q", text, err, want)
+		}
+	}
+}
