@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"math"
 	"net/http"
 	"time"
 )
@@ -14,10 +15,11 @@ const (
 	bodyRate  = 4 << 10 // bytes a second
 )
 
-// timedBodies gives every request's body its time: a client that sends
-// nothing, or a byte now and then, does not keep a connection and what stands
-// behind it. A fixed time would cut off large uploads. It also bounds what the
-// server reads of a body that the handler did not want.
+// timedBodies gives every request's body its time, and every answer's: a
+// client that sends or reads nothing, or a byte now and then, does not keep a
+// connection and what stands behind it. A fixed time would cut off large
+// uploads and downloads. It also bounds what the server reads of a body that
+// the handler did not want.
 type timedBodies struct {
 	next        http.Handler
 	idle, start time.Duration
@@ -29,7 +31,57 @@ func (t timedBodies) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.allow()
 		r.Body = b
 	}
-	t.next.ServeHTTP(w, r)
+	a := &timedAnswer{ResponseWriter: w, connection: http.NewResponseController(w), idle: t.idle}
+	// What an earlier request on the connection left behind is not this one's.
+	_ = a.connection.SetWriteDeadline(time.Time{})
+	t.next.ServeHTTP(a, r)
+}
+
+// timedAnswer gives every piece of an answer the same time.
+type timedAnswer struct {
+	http.ResponseWriter
+	connection *http.ResponseController
+	idle       time.Duration
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *timedAnswer) allow() { _ = a.connection.SetWriteDeadline(time.Now().Add(a.idle)) }
+
+// WriteHeader is for answers without a body, which are written after the handler.
+func (a *timedAnswer) WriteHeader(status int) {
+	a.allow()
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *timedAnswer) Write(p []byte) (int, error) {
+	a.allow()
+	return a.ResponseWriter.Write(p)
+}
+
+// answerPiece is what a client must have taken within the time, so that a file
+// goes out piece by piece, each still without a copy in this process.
+const answerPiece = 4 << 20
+
+// ReadFrom is how io.Copy hands over a file.
+func (a *timedAnswer) ReadFrom(src io.Reader) (total int64, err error) {
+	limited, ok := src.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: src, N: math.MaxInt64}
+	}
+	for limited.N > 0 {
+		a.allow()
+		// One LimitedReader around the file is as much as the fast path of
+		// net/http looks through.
+		n, err := io.Copy(a.ResponseWriter, &io.LimitedReader{R: limited.R, N: min(limited.N, answerPiece)})
+		total += n
+		limited.N -= n
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 type timedBody struct {

@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -104,3 +107,59 @@ func TestSlowButSteadyBodies(t *testing.T) {
 		}
 	}
 }
+
+// An answer that nobody reads ends with an error, whether it comes in pieces
+// or from a file; one that is read slowly but steadily arrives whole.
+func TestAnswersHaveTheirTime(t *testing.T) {
+	t.Parallel()
+	const size = 32 << 20
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	s := httptest.NewServer(timedBodies{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		var src io.Reader = io.LimitReader(zeros{}, size)
+		if r.URL.Path == "/file" {
+			f, err := os.Open(path)
+			if err != nil {
+				ended <- err
+				return
+			}
+			defer f.Close()
+			src = io.LimitReader(f, size)
+		}
+		_, err := io.Copy(w, src)
+		ended <- err
+	}), 200 * time.Millisecond, time.Minute})
+	defer s.Close()
+	for _, path := range []string{"/pieces", "/file"} {
+		send(t, s, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if err := <-ended; err == nil {
+			t.Errorf("%s: an answer that nobody reads was written to its end", path)
+		}
+		_, answers := send(t, s, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		res, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got int64
+		for err == nil {
+			var n int64
+			n, err = io.CopyN(io.Discard, res.Body, 4<<20)
+			got += n
+			time.Sleep(40 * time.Millisecond)
+		}
+		if got != size || err != io.EOF {
+			t.Errorf("%s: a slow reader got %d bytes, %v", path, got, err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
