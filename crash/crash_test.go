@@ -15,10 +15,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,11 +24,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"chirograph.dev/internal/bench"
 )
 
 const (
@@ -85,15 +83,21 @@ func TestCrash(t *testing.T) {
 		rounds = n
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "chirograph")
-	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/chirograph").CombinedOutput(); err != nil {
-		t.Fatalf("building the server: %v\n%s", err, out)
+	binary, err := bench.Build(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	s := &server{binary: binary, dir: filepath.Join(dir, "data")}
 	w := &world{issued: map[string]bool{}, revoked: map[string]string{}, reports: map[string]string{}}
 
 	s.start(t)
-	caARN := makeCA(t, s, w)
+	caARN, err := s.MakeCA(t.Context())
+	if err == nil {
+		err = s.MakeBucket(t.Context(), bucketName)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	csrs := makeCSRs(t, 16)
 	for round := range rounds {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -122,104 +126,28 @@ func TestCrash(t *testing.T) {
 
 // server is one data folder and the process that serves it.
 type server struct {
+	*bench.Server
 	binary, dir string
-	cmd         *exec.Cmd
-	log         *bytes.Buffer // of the running process
-	pca         *acmpca.Client
-	s3          *s3.Client
 }
 
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	api, buckets := freePort(t), freePort(t)
-	s.cmd = exec.Command(s.binary, "serve", "--data-dir", s.dir, "--listen", api, "--s3-listen", buckets, "--audit-min-interval", "0s", "--log-level", "error")
-	s.log = new(bytes.Buffer)
-	s.cmd.Stderr = s.log
-	if err := s.cmd.Start(); err != nil {
+	var err error
+	if s.Server, err = bench.Start(t.Context(), s.binary, s.dir, "--audit-min-interval", "0s"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.cmd.Process.Kill() })
-	for deadline := time.Now().Add(time.Minute); ; {
-		resp, err := http.Get("http://" + api + "/healthz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the server does not come up:\n%s", s.log.String())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	cfg, err := awsconfig.LoadDefaultConfig(t.Context(),
-		awsconfig.WithSharedConfigFiles([]string{filepath.Join(s.dir, "aws", "config")}),
-		awsconfig.WithSharedCredentialsFiles([]string{filepath.Join(s.dir, "aws", "credentials")}),
-		awsconfig.WithSharedConfigProfile("default"),
-		awsconfig.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.pca = acmpca.NewFromConfig(cfg)
-	s.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	running := s.Server
+	t.Cleanup(func() { running.Kill() })
+	// A call is made once: what was not acknowledged does not count.
+	s.PCA = acmpca.NewFromConfig(s.Config, func(o *acmpca.Options) { o.Retryer = aws.NopRetryer{} })
 }
 
 // kill ends the process without any warning, as a power switch would.
 func (s *server) kill(t *testing.T) {
 	t.Helper()
-	if err := s.cmd.Process.Kill(); err != nil {
+	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd.Wait()
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func makeCA(t *testing.T, s *server, w *world) string {
-	t.Helper()
-	ctx := t.Context()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, s.log.String())
-		}
-	}
-	_, err := s.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(bucketName)})
-	must(err)
-	_, err = s.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(bucketName), Policy: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
-		"Principal":{"Service":"acm-pca.amazonaws.com"},"Action":["s3:PutObject","s3:PutObjectAcl","s3:GetBucketAcl","s3:GetBucketLocation"],
-		"Resource":["arn:aws:s3:::` + bucketName + `/*","arn:aws:s3:::` + bucketName + `"]}]}`)})
-	must(err)
-	ca, err := s.pca.CreateCertificateAuthority(ctx, &acmpca.CreateCertificateAuthorityInput{
-		CertificateAuthorityType: types.CertificateAuthorityTypeRoot,
-		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
-			KeyAlgorithm: types.KeyAlgorithmEcPrime256v1, SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
-			Subject: &types.ASN1Subject{CommonName: aws.String("Crash Root")},
-		},
-	})
-	must(err)
-	csr, err := acmpca.NewCertificateAuthorityCSRCreatedWaiter(s.pca).WaitForOutput(ctx, &acmpca.GetCertificateAuthorityCsrInput{CertificateAuthorityArn: ca.CertificateAuthorityArn}, time.Minute)
-	must(err)
-	root, err := s.pca.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
-		CertificateAuthorityArn: ca.CertificateAuthorityArn, Csr: []byte(*csr.Csr), SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
-		TemplateArn: aws.String("arn:aws:acm-pca:::template/RootCACertificate/V1"),
-		Validity:    &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(10)},
-	})
-	must(err)
-	cert, err := s.pca.GetCertificate(ctx, &acmpca.GetCertificateInput{CertificateAuthorityArn: ca.CertificateAuthorityArn, CertificateArn: root.CertificateArn})
-	must(err)
-	_, err = s.pca.ImportCertificateAuthorityCertificate(ctx, &acmpca.ImportCertificateAuthorityCertificateInput{CertificateAuthorityArn: ca.CertificateAuthorityArn, Certificate: []byte(*cert.Certificate)})
-	must(err)
-	w.issued[*root.CertificateArn] = true // not in order: a root's own certificate cannot be revoked
-	return *ca.CertificateAuthorityArn
 }
 
 func makeCSRs(t *testing.T, n int) [][]byte {
@@ -244,7 +172,7 @@ func makeCSRs(t *testing.T, n int) [][]byte {
 
 func issueUntil(ctx context.Context, s *server, w *world, ca string, csrs [][]byte) {
 	for ctx.Err() == nil {
-		out, err := s.pca.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
+		out, err := s.PCA.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
 			CertificateAuthorityArn: &ca, Csr: csrs[mathrand.IntN(len(csrs))], SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
 			Validity: &types.Validity{Type: types.ValidityPeriodTypeDays, Value: aws.Int64(30)},
 		})
@@ -265,7 +193,7 @@ func revokeUntil(ctx context.Context, s *server, w *world, ca string) {
 		}
 		serial := arn[strings.LastIndexByte(arn, '/')+1:]
 		reason := reasons[mathrand.IntN(len(reasons))]
-		_, err := s.pca.RevokeCertificate(ctx, &acmpca.RevokeCertificateInput{CertificateAuthorityArn: &ca, CertificateSerial: &serial, RevocationReason: reason})
+		_, err := s.PCA.RevokeCertificate(ctx, &acmpca.RevokeCertificateInput{CertificateAuthorityArn: &ca, CertificateSerial: &serial, RevocationReason: reason})
 		if err != nil {
 			return
 		}
@@ -297,7 +225,7 @@ func createReport(ctx context.Context, s *server, ca string) (*acmpca.CreateCert
 	if mathrand.IntN(2) == 0 {
 		format = types.AuditReportResponseFormatCsv
 	}
-	return s.pca.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
+	return s.PCA.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
 		CertificateAuthorityArn: &ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: format,
 	})
 }
@@ -309,7 +237,7 @@ func check(t *testing.T, s *server, w *world, ca string) {
 	// Reports that were accepted before the kill end by themselves.
 	for key, id := range w.reports {
 		status := waitReport(t, s, ca, id)
-		_, err := s.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucketName), Key: &key})
+		_, err := s.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucketName), Key: &key})
 		_, absent := errors.AsType[*s3types.NotFound](err)
 		switch {
 		case status == types.AuditReportStatusSuccess && err != nil:
@@ -329,10 +257,10 @@ func check(t *testing.T, s *server, w *world, ca string) {
 		out, err = createReport(ctx, s, ca)
 	}
 	if err != nil {
-		t.Fatalf("creating a report after the restart: %v\n%s", err, s.log.String())
+		t.Fatalf("creating a report after the restart: %v\n%s", err, s.Log())
 	}
 	if status := waitReport(t, s, ca, *out.AuditReportId); status != types.AuditReportStatusSuccess {
-		t.Fatalf("the report after the restart is %s\n%s", status, s.log.String())
+		t.Fatalf("the report after the restart is %s\n%s", status, s.Log())
 	}
 	rows := readReport(t, s, *out.S3Key)
 	for arn := range w.issued {
@@ -348,7 +276,7 @@ func check(t *testing.T, s *server, w *world, ca string) {
 	// Every object that a consumer would take for a report is a whole one.
 	prefix := *out.S3Key
 	prefix = prefix[:strings.LastIndexByte(prefix, '/')+1]
-	pages := s3.NewListObjectsV2Paginator(s.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucketName), Prefix: &prefix})
+	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: aws.String(bucketName), Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -358,7 +286,7 @@ func check(t *testing.T, s *server, w *world, ca string) {
 			if ext := filepath.Ext(*o.Key); ext == ".json" || ext == ".csv" {
 				readReport(t, s, *o.Key)
 				if *o.Key != *out.S3Key { // looked at once is enough: it never changes
-					if _, err := s.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: o.Key}); err != nil {
+					if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: o.Key}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -370,15 +298,15 @@ func check(t *testing.T, s *server, w *world, ca string) {
 func waitReport(t *testing.T, s *server, ca, id string) types.AuditReportStatus {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; {
-		out, err := s.pca.DescribeCertificateAuthorityAuditReport(t.Context(), &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &ca, AuditReportId: &id})
+		out, err := s.PCA.DescribeCertificateAuthorityAuditReport(t.Context(), &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &ca, AuditReportId: &id})
 		if err != nil {
-			t.Fatalf("report %s: %v\n%s", id, err, s.log.String())
+			t.Fatalf("report %s: %v\n%s", id, err, s.Log())
 		}
 		if out.AuditReportStatus != types.AuditReportStatusCreating {
 			return out.AuditReportStatus
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("report %s is CREATING for ever\n%s", id, s.log.String())
+			t.Fatalf("report %s is CREATING for ever\n%s", id, s.Log())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -388,7 +316,7 @@ func waitReport(t *testing.T, s *server, ca, id string) types.AuditReportStatus 
 // certificate ARN; a serial that is listed twice is an error.
 func readReport(t *testing.T, s *server, key string) map[string]string {
 	t.Helper()
-	out, err := s.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucketName), Key: &key})
+	out, err := s.S3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucketName), Key: &key})
 	if err != nil {
 		t.Fatalf("reading %s: %v", key, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,7 +37,25 @@ type Server struct {
 	S3     *s3.Client
 
 	cmd *exec.Cmd
-	log bytes.Buffer
+	log output
+}
+
+// output collects what a process writes; it may be read while the process runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // Build builds the server's binary into dir.
@@ -110,6 +129,9 @@ func (s *Server) Kill() error {
 	_ = s.cmd.Wait() // says that it was killed
 	return nil
 }
+
+// Log is what the process wrote to its standard error.
+func (s *Server) Log() string { return s.log.String() }
 
 // Stop ends the server gracefully.
 func (s *Server) Stop() error {
