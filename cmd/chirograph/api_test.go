@@ -27,6 +27,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
+
+	"chirograph.dev/internal/bucket"
 )
 
 const rootTemplate = "arn:aws:acm-pca:::template/RootCACertificate/V1"
@@ -141,12 +143,14 @@ func (a authority) revoke(t *testing.T, serial string, reason types.RevocationRe
 	return err
 }
 
+func grantPolicy(name string) string { return string(bucket.PolicyFor(name, "", "")) }
+
 // bucket makes a bucket; with grant its policy lets CAs write reports.
 func (i *instance) bucket(t *testing.T, name string, grant bool) string {
 	t.Helper()
 	must(i.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}))(t)
 	if grant {
-		must(i.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &name, Policy: aws.String(reportPolicy(name))}))(t)
+		must(i.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &name, Policy: aws.String(grantPolicy(name))}))(t)
 	}
 	return name
 }
@@ -598,7 +602,7 @@ func TestReport(t *testing.T) {
 	}
 	i.bucket(t, "no-policy", false)
 	i.bucket(t, "denied", true)
-	deny := strings.Replace(reportPolicy("denied"), `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::denied/audit-report/*"},`, 1)
+	deny := strings.Replace(grantPolicy("denied"), `"Statement": [`, `"Statement": [{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::denied/audit-report/*"},`, 1)
 	must(i.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String("denied"), Policy: &deny}))(t)
 	wantMessage(t, create(root.arn, "no-policy"), "ValidationException", "Check your S3 bucket permissions and try again")
 	wantMessage(t, create(root.arn, "denied"), "ValidationException", "Check your S3 bucket permissions and try again")

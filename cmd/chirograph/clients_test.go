@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,10 +11,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"chirograph.dev/internal/bucket/buckettest"
 )
 
 // TestBoto3 runs the whole flow, and what is refused, through boto3.
@@ -37,67 +35,19 @@ func TestBoto3(t *testing.T) {
 	}
 }
 
-// versitygw starts a foreign S3 server over an empty folder.
-func versitygw(t *testing.T) (url, access, secret string) {
-	t.Helper()
-	binary, err := filepath.Abs(filepath.Join("..", "..", ".tools", "versitygw"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(binary); err != nil {
-		if binary, err = exec.LookPath("versitygw"); err != nil {
-			t.Fatal("versitygw is missing; install it with: make tools")
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	access, secret = "foreign", "foreign-secret"
-	var log bytes.Buffer
-	cmd := exec.Command(binary, "--port", address, "--access", access, "--secret", secret, "posix", t.TempDir())
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("versitygw's log:\n%s", log.String())
-		}
-	})
-	url = "http://" + address
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get(url)
-		if err == nil {
-			resp.Body.Close()
-			return url, access, secret
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("versitygw does not come up")
-		}
-	}
-}
-
 // TestForeignBucketService writes reports to another S3 server, which cannot
 // hold the policy, so its credentials decide.
 func TestForeignBucketService(t *testing.T) {
 	t.Parallel()
-	url, access, secret := versitygw(t)
-	foreign := s3.New(s3.Options{
-		BaseEndpoint: &url, Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(access, secret, ""),
-	})
+	foreign := buckettest.StartForeign(t)
+	key := must(foreign.Credentials.Retrieve(t.Context()))(t)
 	bucket := "foreign-reports"
-	must(foreign.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}))(t)
+	must(foreign.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}))(t)
 
 	configure := func(authorization string) func(*serveConfig) {
 		return func(c *serveConfig) {
-			c.Destination, c.DestinationAuthorization = url, authorization
-			c.DestinationAccessKeyID, c.DestinationSecretKey = access, secret
+			c.Destination, c.DestinationAuthorization = foreign.Endpoint, authorization
+			c.DestinationAccessKeyID, c.DestinationSecretKey = key.AccessKeyID, key.SecretAccessKey
 		}
 	}
 	// Not by itself: only the setting lets the credentials decide.
@@ -108,7 +58,7 @@ func TestForeignBucketService(t *testing.T) {
 	wantMessage(t, err, "ValidationException", "Check your S3 bucket permissions and try again")
 
 	root := start(t, configure("credentials")).root(t)
-	root.s3 = foreign
+	root.s3 = foreign.S3
 	leaf := must(root.issue(t.Context(), newCSR(t, newKey(t), "leaf.example.com"), nil))(t)
 	for _, format := range types.AuditReportResponseFormat("").Values() {
 		key, file := root.report(t, bucket, format)

@@ -350,7 +350,7 @@ func (h *house) destination(_ context.Context, account, caARN string) (*bucket.C
 	case "embedded":
 		cfg.Authorization = bucket.AuthorizePolicy
 		cfg.Transport = h.buckets.Transport(&iam.Principal{
-			Account: account, Service: servicePrincipal, ARN: servicePrincipal,
+			Account: account, Service: bucket.ServicePrincipal, ARN: bucket.ServicePrincipal,
 			Context: map[string][]string{"aws:SourceAccount": {account}, "aws:SourceArn": {caARN}},
 		})
 		cfg.Owner = h.buckets.Transport(h.people.operator(account))
@@ -378,9 +378,6 @@ func (h *house) external(cfg bucket.Config) (*bucket.Client, error) {
 	h.elsewhere, err = bucket.New(cfg)
 	return h.elsewhere, err
 }
-
-// servicePrincipal is who writes reports.
-const servicePrincipal = "acm-pca.amazonaws.com"
 
 // writeClientFiles writes the files that point AWS clients at this server and
 // returns the path of the credentials. The files follow the addresses at every start.

@@ -27,6 +27,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+
+	"chirograph.dev/internal/bucket"
 )
 
 func newTour() *cobra.Command {
@@ -169,19 +171,12 @@ func (t *tour) show(lines ...string) {
 	}
 }
 
-// reportPolicy is what a bucket's owner attaches so that the CA may write reports to it.
-func reportPolicy(bucket string) string {
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"acm-pca.amazonaws.com"},` +
-		`"Action":["s3:PutObject","s3:PutObjectAcl","s3:GetBucketAcl","s3:GetBucketLocation"],` +
-		`"Resource":["arn:aws:s3:::` + bucket + `/*","arn:aws:s3:::` + bucket + `"]}]}`
-}
-
 func (t *tour) makeBucket(ctx context.Context) error {
 	t.bucket = "tour-" + strings.ToLower(rand.Text()[:8])
 	if _, err := t.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &t.bucket}); err != nil {
 		return fmt.Errorf("creating the bucket: %w", err)
 	}
-	if _, err := t.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &t.bucket, Policy: aws.String(reportPolicy(t.bucket))}); err != nil {
+	if _, err := t.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &t.bucket, Policy: aws.String(string(bucket.PolicyFor(t.bucket, "", "")))}); err != nil {
 		return fmt.Errorf("attaching the policy: %w", err)
 	}
 	t.say("A bucket whose policy lets acm-pca.amazonaws.com write: s3://%s", t.bucket)

@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +25,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"chirograph.dev/internal/bucket"
 )
 
 // Server is the real server in its own process.
@@ -224,15 +225,7 @@ func (s *Server) MakeBucket(ctx context.Context, name string) error {
 	if _, err := s.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
 		return err
 	}
-	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
-		"Effect": "Allow", "Principal": map[string]string{"Service": "acm-pca.amazonaws.com"},
-		"Action":   []string{"s3:PutObject", "s3:PutObjectAcl", "s3:GetBucketAcl", "s3:GetBucketLocation"},
-		"Resource": []string{"arn:aws:s3:::" + name + "/*", "arn:aws:s3:::" + name},
-	}}})
-	if err != nil {
-		return err
-	}
-	_, err = s.S3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &name, Policy: aws.String(string(policy))})
+	_, err := s.S3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &name, Policy: aws.String(string(bucket.PolicyFor(name, "", "")))})
 	return err
 }
 

@@ -9,11 +9,7 @@ import (
 
 // DescribeCertificateAuthority works in every status.
 func (s *Service) DescribeCertificateAuthority(ctx context.Context, in *pca.DescribeCertificateAuthorityRequest) (*pca.DescribeCertificateAuthorityResponse, error) {
-	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, s.Partition)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.authority(ctx, arn)
+	_, a, err := s.find(ctx, in.CertificateAuthorityArn)
 	if err != nil {
 		return nil, err
 	}

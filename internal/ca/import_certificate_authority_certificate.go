@@ -12,11 +12,7 @@ import (
 // ImportCertificateAuthorityCertificate installs the certificate of a CA, or a
 // newer one (renewal). Nothing changes when a check fails (ca-lifecycle.md 5).
 func (s *Service) ImportCertificateAuthorityCertificate(ctx context.Context, in *pca.ImportCertificateAuthorityCertificateRequest) (*struct{}, error) {
-	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, s.Partition)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.authority(ctx, arn)
+	arn, a, err := s.find(ctx, in.CertificateAuthorityArn)
 	if err != nil {
 		return nil, err
 	}

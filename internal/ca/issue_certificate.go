@@ -20,11 +20,7 @@ const maxSerialTries = 3
 // IssueCertificate signs a certificate and answers its ARN once its log entry
 // is durable. Gates are passed in the order of templates.md 6.2.
 func (s *Service) IssueCertificate(ctx context.Context, in *pca.IssueCertificateRequest) (*pca.IssueCertificateResponse, error) {
-	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, s.Partition)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.authority(ctx, arn)
+	arn, a, err := s.find(ctx, in.CertificateAuthorityArn)
 	if err != nil {
 		return nil, err
 	}

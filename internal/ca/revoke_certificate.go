@@ -38,11 +38,7 @@ func crlReason(r pca.RevocationReason) uint8 {
 // RevokeCertificate revokes a certificate for good. The revocation is an entry
 // of the log; when the call returns, every later report has it.
 func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertificateRequest) (*struct{}, error) {
-	arn, err := pca.ParseCAARN(in.CertificateAuthorityArn, s.Partition)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.authority(ctx, arn)
+	arn, a, err := s.find(ctx, in.CertificateAuthorityArn)
 	if err != nil {
 		return nil, err
 	}

@@ -135,6 +135,16 @@ type authority struct {
 	issuer *issuer                     // of rec.Installed; nil when none
 }
 
+// find is the authority that an ARN of a request names.
+func (s *Service) find(ctx context.Context, text string) (pca.ARN, *authority, error) {
+	arn, err := pca.ParseCAARN(text, s.Partition)
+	if err != nil {
+		return pca.ARN{}, nil, err
+	}
+	a, err := s.authority(ctx, arn)
+	return arn, a, err
+}
+
 // authority finds a CA and loads it once. The error is ready for the caller.
 func (s *Service) authority(ctx context.Context, arn pca.ARN) (*authority, error) {
 	notFound := func() (*authority, error) {
