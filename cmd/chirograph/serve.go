@@ -208,14 +208,18 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	if err := cfg.check(); err != nil {
 		return err
 	}
+	secure, err := tlsConfig(cfg)
+	if err != nil {
+		return err
+	}
 	// Addresses are taken first: a second server on the same address fails
 	// before it touches the data.
-	api, err := listen(ctx, cfg, "--listen", cfg.Listen)
+	api, err := listen(ctx, secure, "--listen", cfg.Listen)
 	if err != nil {
 		return err
 	}
 	defer api.Close()
-	s3, err := listen(ctx, cfg, "--s3-listen", cfg.S3Listen)
+	s3, err := listen(ctx, secure, "--s3-listen", cfg.S3Listen)
 	if err != nil {
 		return err
 	}
@@ -290,20 +294,27 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-func listen(ctx context.Context, cfg serveConfig, flag, address string) (net.Listener, error) {
+func listen(ctx context.Context, secure *tls.Config, flag, address string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, &exitError{code: exitFailure, hint: "another program may use the address; choose another with " + flag, err: fmt.Errorf("%s: %w", flag, err)}
 	}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	return l, nil
+}
+
+// tlsConfig is how both addresses serve HTTPS; nil without a certificate.
+func tlsConfig(cfg serveConfig) (*tls.Config, error) {
 	if cfg.TLSCert == "" {
-		return l, nil
+		return nil, nil
 	}
 	cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
 	if err != nil {
-		l.Close()
 		return nil, usageError("both files must be PEM and belong to each other", "--tls-cert, --tls-key: %w", err)
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // publicURL is the URL for clients on this machine unless one is configured.

@@ -99,13 +99,14 @@ func (h *house) restart(t *testing.T, format pca.AuditReportResponseFormat, unif
 	h.wire = func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
 			q := r.URL.Query()
-			if !q.Has("uploadId") && !q.Has("uploads") {
-				return next.RoundTrip(r)
-			}
 			mu.Lock()
-			if stopped {
+			if stopped { // a dead process does not look at its object either
 				mu.Unlock()
 				return nil, errors.New("the process is dead")
+			}
+			if !q.Has("uploadId") && !q.Has("uploads") {
+				mu.Unlock()
+				return next.RoundTrip(r)
 			}
 			step--
 			die := step < 0
