@@ -251,8 +251,8 @@ func (h *house) service(change ...func(*Config)) *Service {
 				return h.client()
 			}
 			c := bucket.Config{Transport: h.buckets.Transport(bucket.Principal(account, caARN)), Owner: h.owner, UniformParts: h.uniformParts}
-			if wire != nil {
-				c.Transport = wire(c.Transport)
+			if wire != nil { // all that a process sends
+				c.Transport, c.Owner = wire(c.Transport), wire(c.Owner)
 			}
 			return bucket.New(c)
 		},
