@@ -142,8 +142,8 @@ func (h *house) wire() (err error) {
 	h.api, err = server.New(server.Config{
 		API: awsjson.Config{
 			Partition: h.cfg.Partition, Regions: []string{h.cfg.Region},
-			Credential: h.people.Credential,
-			Log:        h.log,
+			Credentials: h.people,
+			Log:         h.log,
 			Operations: []awsjson.Operation{
 				awsjson.Op("CreateCertificateAuthority", h.cas.CreateCertificateAuthority),
 				awsjson.Op("DescribeCertificateAuthority", h.cas.DescribeCertificateAuthority),
@@ -497,7 +497,22 @@ func (p *people) administrator(ctx context.Context) (id, secret string, err erro
 	return first.ID, secret, nil
 }
 
-// Credential finds an access key; local.Credentials and the front use it.
+// Secret implements iam.Credentials.
+func (p *people) Secret(ctx context.Context, id string) (string, bool, error) {
+	secret, _, ok, err := p.Credential(ctx, id)
+	return secret, ok, err
+}
+
+// Principal implements iam.Credentials.
+func (p *people) Principal(ctx context.Context, id, token string) (*iam.Principal, error) {
+	_, who, ok, err := p.Credential(ctx, id)
+	if err == nil && (!ok || token != "") {
+		return nil, iam.ErrInvalidToken
+	}
+	return who, err
+}
+
+// Credential finds an access key.
 func (p *people) Credential(ctx context.Context, id string) (string, *iam.Principal, bool, error) {
 	p.mu.RLock()
 	who, ok := p.cache[id]

@@ -85,8 +85,10 @@ type house struct {
 
 type noKeys struct{}
 
-func (noKeys) Credential(context.Context, string) (string, *iam.Principal, bool, error) {
-	return "", nil, false, nil
+func (noKeys) Secret(context.Context, string) (string, bool, error) { return "", false, nil }
+
+func (noKeys) Principal(context.Context, string, string) (*iam.Principal, error) {
+	return nil, iam.ErrInvalidToken
 }
 
 func newHouse(t testing.TB) *house {

@@ -4,7 +4,7 @@
 // errors into bytes (api.md 1).
 //
 // The order of checks is fixed, and so is what a caller can learn from it:
-// operation, size, signature, shape, kind of ARN, authorisation, and only then
+// operation, size, signature, rate, shape, kind of ARN, authorisation, and only then
 // whether anything exists (audit-report.md 2.1).
 package awsjson
 
@@ -58,16 +58,20 @@ const (
 type Config struct {
 	Partition string   // of ARNs; default aws
 	Regions   []string // regions to accept in signatures; none: any
-	// Credential finds an access key: its secret and whose it is. ok is false
-	// when nobody has it. It is asked at every request and must be fast; safe
-	// for concurrent use.
-	Credential func(ctx context.Context, accessKeyID string) (secret string, p *iam.Principal, ok bool, err error)
+	// Credentials knows who signs.
+	Credentials iam.Credentials
 	// Authorize decides a request; account owns the resource, or is empty
 	// when the resource is *. It runs before the operation and must not tell
 	// whether the resource exists. Nil: the caller's identity policies decide.
 	Authorize func(ctx context.Context, r *iam.Request, account string) (iam.Decision, iam.Reason, error)
 	// Operations are those that this server has; the others of the API are unknown to it.
 	Operations []Operation
+	// Rates bound the calls of every account, by operation; those without one
+	// are not bounded. Over it the answer is a ThrottlingException.
+	Rates map[string]Rate
+	// MaxInFlight bounds the authenticated calls that are served at a time,
+	// of all accounts; 0: any number. Over it the answer is a ThrottlingException.
+	MaxInFlight int
 	// Observe is told of every answer; code is OK or the error's code. May be nil.
 	Observe func(operation, code string, d time.Duration)
 	Log     *slog.Logger     // nil: slog.Default
@@ -117,6 +121,8 @@ type Handler struct {
 	verifier   *sigv4.Verifier
 	buffers    sync.Pool           // *bytes.Buffer
 	large      *semaphore.Weighted // bytes of large bodies
+	throttle   *throttle
+	inFlight   inFlight
 }
 
 // New makes a Handler. An operation that the API does not have, or that is
@@ -140,7 +146,8 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}, large: semaphore.NewWeighted(largeBodies)}
+	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}, large: semaphore.NewWeighted(largeBodies), throttle: newThrottle(cfg.Rates)}
+	h.inFlight.max = int64(cfg.MaxInFlight)
 	known := map[string]bool{}
 	for _, op := range pca.Operations() {
 		known[op.Name] = true
@@ -152,12 +159,13 @@ func New(cfg Config) (*Handler, error) {
 		}
 		h.operations[target] = &op
 	}
+	for name, r := range cfg.Rates {
+		if !known[name] || r.PerSecond <= 0 || r.Burst < 1 {
+			return nil, fmt.Errorf("the rate %+v of %q is not one, or not of an operation", r, name)
+		}
+	}
 	h.verifier = sigv4.New(sigv4.Config{
-		Secret: func(ctx context.Context, id string) (string, bool, error) {
-			secret, _, ok, err := cfg.Credential(ctx, id)
-			return secret, ok, err
-		},
-		Services: []string{pca.Service}, Regions: cfg.Regions, Now: cfg.Now,
+		Secret: cfg.Credentials.Secret, Services: []string{pca.Service}, Regions: cfg.Regions, Now: cfg.Now,
 	})
 	return h, nil
 }
@@ -229,6 +237,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *by
 	}
 	if err := h.authenticate(r, c, claim, buf.Bytes()); err != nil {
 		return err
+	}
+	// Before the body costs anything more, and after it is known whose it is.
+	if !h.inFlight.enter() {
+		return rateExceeded()
+	}
+	defer h.inFlight.leave()
+	if !h.throttle.allow(c.Caller.Account, op.name, h.cfg.Now()) {
+		return rateExceeded()
 	}
 	in, err := op.decode(buf.Bytes())
 	if err != nil {
@@ -311,16 +327,15 @@ func (h *Handler) authenticate(r *http.Request, c *call, claim *sigv4.Claim, bod
 	if err != nil {
 		return signatureError(err)
 	}
-	_, p, ok, err := h.cfg.Credential(r.Context(), signed.AccessKeyID)
-	if err != nil {
+	c.Caller, err = h.cfg.Credentials.Principal(r.Context(), signed.AccessKeyID, signed.SessionToken)
+	switch {
+	case errors.Is(err, iam.ErrExpiredToken):
+		return pca.Errorf(pca.ExpiredTokenException, "The security token included in the request is expired")
+	case errors.Is(err, iam.ErrInvalidToken):
+		return pca.Errorf(pca.UnrecognizedClientException, "The security token included in the request is invalid.")
+	case err != nil:
 		return fmt.Errorf("looking up the principal of %s: %w", signed.AccessKeyID, err)
 	}
-	// There are no temporary credentials here, so a session token is a
-	// foreign one. The key may also have gone since its secret was read.
-	if !ok || p == nil || signed.SessionToken != "" {
-		return pca.Errorf(pca.UnrecognizedClientException, "The security token included in the request is invalid.")
-	}
-	c.Caller = p
 	return nil
 }
 

@@ -94,13 +94,32 @@ func config(t testing.TB) Config {
 	}
 	return Config{
 		Regions: []string{"us-east-1"},
-		Credential: func(_ context.Context, id string) (string, *iam.Principal, bool, error) {
+		Credentials: keys(func(id string) (string, *iam.Principal, error) {
 			if id == "AKIDBROKEN" {
-				return "", nil, false, errors.New("the store is on fire")
+				return "", nil, errors.New("the store is on fire")
 			}
-			return secret, people[id], people[id] != nil, nil
-		},
+			return secret, people[id], nil
+		}),
 	}
+}
+
+// keys is an iam.Credentials of a function.
+type keys func(id string) (secret string, p *iam.Principal, err error)
+
+func (k keys) Secret(_ context.Context, id string) (string, bool, error) {
+	secret, p, err := k(id)
+	return secret, p != nil, err
+}
+
+func (k keys) Principal(_ context.Context, id, token string) (*iam.Principal, error) {
+	_, p, err := k(id)
+	switch {
+	case err == nil && (p == nil || token != "" && token != "over"):
+		return nil, iam.ErrInvalidToken
+	case err == nil && token == "over":
+		return nil, iam.ErrExpiredToken
+	}
+	return p, err
 }
 
 func start(t testing.TB, change func(*Config)) *fixture {
@@ -279,6 +298,7 @@ func TestRefusals(t *testing.T) {
 		{name: "malformed signature", after: func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x") }, status: 403, code: pca.IncompleteSignatureException, text: "Authorization header requires 'Signature' parameter."},
 		{name: "presigned", after: func(r *http.Request) { r.Header.Del("Authorization"); r.URL.RawQuery = "X-Amz-Signature=00" }, status: 403, code: pca.IncompleteSignatureException, text: "Presigned"},
 		{name: "unknown key", key: "AKIDNOBODY", status: 403, code: pca.UnrecognizedClientException, text: "The security token included in the request is invalid."},
+		{name: "session over", before: func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "over") }, status: 403, code: pca.ExpiredTokenException, text: "The security token included in the request is expired"},
 		{name: "session token", before: func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "x") }, status: 403, code: pca.UnrecognizedClientException, text: "The security token included in the request is invalid."},
 		{name: "changed body", after: func(r *http.Request) {
 			r.Body = io.NopCloser(strings.NewReader(strings.Replace(describe, "11223344", "99999999", 1)))
@@ -409,7 +429,7 @@ func TestTagsNeedTheirOwnAction(t *testing.T) {
 		{"Effect":"Allow","Action":"acm-pca:CreateCertificateAuthority","Resource":"*"},
 		{"Effect":"Allow","Action":"acm-pca:TagCertificateAuthority","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/env":"prod"},"ForAllValues:StringEquals":{"aws:TagKeys":["env","team"]}}}]}`)
 	f := start(t, func(c *Config) {
-		c.Credential = func(context.Context, string) (string, *iam.Principal, bool, error) { return secret, creator, true, nil }
+		c.Credentials = keys(func(string) (string, *iam.Principal, error) { return secret, creator, nil })
 	})
 	create := func(tags string) answer {
 		return send(t, newRequest(t, f.URL, admin, "CreateCertificateAuthority", `{"CertificateAuthorityType":"ROOT","CertificateAuthorityConfiguration":{"KeyAlgorithm":"RSA_2048","SigningAlgorithm":"SHA256WITHRSA","Subject":{"CommonName":"x"}},"Tags":[`+tags+`]}`, nil))
@@ -471,9 +491,7 @@ func TestTemplatesOfOtherPartitions(t *testing.T) {
 		{"Effect":"Allow","Action":"acm-pca:IssueCertificate","Resource":"*"},
 		{"Effect":"Deny","Action":"acm-pca:IssueCertificate","Resource":"*","Condition":{"ArnLike":{"acm-pca:TemplateArn":"arn:aws:acm-pca:::template/SubordinateCACertificate*"}}}]}`
 	f := start(t, func(cfg *Config) {
-		cfg.Credential = func(context.Context, string) (string, *iam.Principal, bool, error) {
-			return secret, principal(t, "issuer", policy), true, nil
-		}
+		cfg.Credentials = keys(func(string) (string, *iam.Principal, error) { return secret, principal(t, "issuer", policy), nil })
 	})
 	for template, code := range map[string]string{
 		"arn:aws:acm-pca:::template/EndEntityCertificate/V1":                     "",

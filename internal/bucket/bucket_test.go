@@ -67,8 +67,10 @@ func startEmbedded(t testing.TB) *embedded {
 // nobody is a house without access keys: nobody comes over the network.
 type nobody struct{}
 
-func (nobody) Credential(context.Context, string) (string, *iam.Principal, bool, error) {
-	return "", nil, false, nil
+func (nobody) Secret(context.Context, string) (string, bool, error) { return "", false, nil }
+
+func (nobody) Principal(context.Context, string, string) (*iam.Principal, error) {
+	return nil, iam.ErrInvalidToken
 }
 
 func (e *embedded) client(t testing.TB, change ...func(*bucket.Config)) *bucket.Client {

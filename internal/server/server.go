@@ -16,12 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/pca"
 )
 
 // Config is what a server is made of.
 type Config struct {
 	// API is the operations and who may call them. Its Observe, when set, is
-	// called besides the server's own metrics. STS uses its Credential.
+	// called besides the server's own metrics. STS uses its Credentials.
 	API awsjson.Config
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
@@ -60,7 +61,10 @@ func New(cfg Config) (http.Handler, error) {
 		Name: "pca_api_request_duration_seconds", Help: "Time from the first byte of an API request to the last of its answer.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"operation"})
-	for _, c := range []prometheus.Collector{requests, durations, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+	throttled := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pca_api_throttled_total", Help: "API requests answered ThrottlingException, by operation.",
+	}, []string{"operation"})
+	for _, c := range []prometheus.Collector{requests, durations, throttled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := cfg.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of requests: %w", err)
 		}
@@ -69,6 +73,9 @@ func New(cfg Config) (http.Handler, error) {
 	cfg.API.Observe = func(operation, code string, d time.Duration) {
 		requests.WithLabelValues(operation, code).Inc()
 		durations.WithLabelValues(operation).Observe(d.Seconds())
+		if code == string(pca.ThrottlingException) {
+			throttled.WithLabelValues(operation).Inc()
+		}
 		if next != nil {
 			next(operation, code, d)
 		}

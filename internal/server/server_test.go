@@ -53,6 +53,25 @@ func principal(t *testing.T, name, policy string) *iam.Principal {
 	return &iam.Principal{Account: account, ARN: "arn:aws:iam::" + account + ":user/" + name, ID: "AIDA" + name, Policies: []*iam.Policy{p}}
 }
 
+// keys is an iam.Credentials of a function.
+type keys func(id string) (secret string, p *iam.Principal, err error)
+
+func (k keys) Secret(_ context.Context, id string) (string, bool, error) {
+	secret, p, err := k(id)
+	return secret, p != nil, err
+}
+
+func (k keys) Principal(_ context.Context, id, token string) (*iam.Principal, error) {
+	_, p, err := k(id)
+	switch {
+	case err == nil && (p == nil || token != "" && token != "over"):
+		return nil, iam.ErrInvalidToken
+	case err == nil && token == "over":
+		return nil, iam.ErrExpiredToken
+	}
+	return p, err
+}
+
 // config is a server with three operations; what they do depends on the CA's id.
 func config(t *testing.T) Config {
 	people := map[string]*iam.Principal{
@@ -62,12 +81,12 @@ func config(t *testing.T) Config {
 	return Config{API: awsjson.Config{
 		Regions: []string{"us-east-1"},
 		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Credential: func(_ context.Context, id string) (string, *iam.Principal, bool, error) {
+		Credentials: keys(func(id string) (string, *iam.Principal, error) {
 			if id == "AKIDBROKEN" {
-				return "", nil, false, errors.New("the store is on fire")
+				return "", nil, errors.New("the store is on fire")
 			}
-			return secret, people[id], people[id] != nil, nil
-		},
+			return secret, people[id], nil
+		}),
 		Operations: []awsjson.Operation{
 			awsjson.Op("DescribeCertificateAuthority", func(_ context.Context, in *pca.DescribeCertificateAuthorityRequest) (*pca.DescribeCertificateAuthorityResponse, error) {
 				switch arn := in.CertificateAuthorityArn; {
@@ -223,6 +242,9 @@ func TestSTS(t *testing.T) {
 	}
 	if _, err := client(adminID, secret, "token").GetCallerIdentity(t.Context(), nil); code(err) != "InvalidClientTokenId" {
 		t.Errorf("foreign session: %v", err)
+	}
+	if _, err := client(adminID, secret, "over").GetCallerIdentity(t.Context(), nil); code(err) != "ExpiredToken" {
+		t.Errorf("session that is over: %v", err)
 	}
 	if _, err := client(adminID, secret, "").AssumeRole(t.Context(), &awssts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::123456789012:role/r"), RoleSessionName: aws.String("s")}); code(err) != "InvalidAction" {
 		t.Errorf("AssumeRole: %v", err)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -46,11 +45,7 @@ func newSTS(cfg awsjson.Config) *sts {
 	}
 	// Any region: clients sign for the global endpoint too.
 	return &sts{cfg: cfg, verifier: sigv4.New(sigv4.Config{
-		Secret: func(ctx context.Context, id string) (string, bool, error) {
-			secret, _, ok, err := cfg.Credential(ctx, id)
-			return secret, ok, err
-		},
-		Services: []string{"sts"}, Now: cfg.Now,
+		Secret: cfg.Credentials.Secret, Services: []string{"sts"}, Now: cfg.Now,
 	})}
 }
 
@@ -164,12 +159,14 @@ func (s *sts) authenticate(r *http.Request, body []byte) (*iam.Principal, error)
 	if err != nil {
 		return nil, stsSignatureError(err)
 	}
-	_, p, ok, err := s.cfg.Credential(r.Context(), signed.AccessKeyID)
-	if err != nil {
-		return nil, fmt.Errorf("looking up the principal of %s: %w", signed.AccessKeyID, err)
-	}
-	if !ok || p == nil || signed.SessionToken != "" {
+	p, err := s.cfg.Credentials.Principal(r.Context(), signed.AccessKeyID, signed.SessionToken)
+	switch {
+	case errors.Is(err, iam.ErrExpiredToken):
+		return nil, &stsError{http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired"}
+	case errors.Is(err, iam.ErrInvalidToken):
 		return nil, &stsError{http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid."}
+	case err != nil:
+		return nil, fmt.Errorf("looking up the principal of %s: %w", signed.AccessKeyID, err)
 	}
 	return p, nil
 }

@@ -33,12 +33,22 @@ const (
 	caARN    = "arn:aws:acm-pca:us-east-1:123456789012:certificate-authority/11111111-2222-3333-4444-555555555555"
 )
 
-// people is a Credentials of a few fixed keys.
+// people is an iam.Credentials of a few fixed keys.
 type people map[string]*iam.Principal
 
-func (p people) Credential(_ context.Context, id string) (string, *iam.Principal, bool, error) {
-	who := p[id]
-	return "secret-of-" + id, who, who != nil, nil
+func (p people) Secret(_ context.Context, id string) (string, bool, error) {
+	return "secret-of-" + id, p[id] != nil, nil
+}
+
+func (p people) Principal(_ context.Context, id, token string) (*iam.Principal, error) {
+	switch who := p[id]; {
+	case token == "over":
+		return nil, iam.ErrExpiredToken
+	case who == nil || token != "":
+		return nil, iam.ErrInvalidToken
+	default:
+		return who, nil
+	}
 }
 
 func identity(t testing.TB, account, name, policy string) *iam.Principal {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -306,5 +307,17 @@ func TestPublicPolicy(t *testing.T) {
 		if got := publicPolicy(p); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
+	}
+}
+
+// TestSessionTokens: what S3 answers to tokens that are not what they should be.
+func TestSessionTokens(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	for token, want := range map[string]string{"over": "ExpiredToken", "forged": "InvalidToken"} {
+		c := s3.New(s3.Options{Region: "us-east-1", BaseEndpoint: &f.url, UsePathStyle: true, RetryMaxAttempts: 1,
+			Credentials: credentials.NewStaticCredentialsProvider("AKADMIN", "secret-of-AKADMIN", token)})
+		_, err := c.ListBuckets(t.Context(), nil)
+		wantCode(t, err, want)
 	}
 }

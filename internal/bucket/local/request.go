@@ -278,18 +278,14 @@ func (s *Service) authenticate(q *request) error {
 	if err != nil {
 		return signatureError(err, malformed)
 	}
-	if q.signed.SessionToken != "" {
+	q.principal, err = s.cfg.Credentials.Principal(q.http.Context(), q.signed.AccessKeyID, q.signed.SessionToken)
+	switch {
+	case errors.Is(err, iam.ErrExpiredToken):
+		return errorf("ExpiredToken", "The provided token has expired.")
+	case errors.Is(err, iam.ErrInvalidToken):
 		return errorf("InvalidToken", "The provided token is malformed or otherwise invalid.")
 	}
-	_, p, ok, err := s.cfg.Credentials.Credential(q.http.Context(), q.signed.AccessKeyID)
-	if err != nil {
-		return err
-	}
-	if !ok || p == nil { // withdrawn in between
-		return errorf("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.").with("AWSAccessKeyId", q.signed.AccessKeyID)
-	}
-	q.principal = p
-	return nil
+	return err
 }
 
 // signatureError gives a refused signature S3's code.

@@ -33,23 +33,14 @@ import (
 	"chirograph.dev/internal/sigv4"
 )
 
-// Credentials finds who is behind an access key. The server's identities
-// implement it, so that the bucket service and the CA's API know the same people.
-// It must be safe for concurrent use.
-type Credentials interface {
-	// Credential returns the secret and the principal of an access key id.
-	// ok is false when there is no such key (or it is switched off).
-	Credential(ctx context.Context, accessKeyID string) (secret string, p *iam.Principal, ok bool, err error)
-}
-
 // Config says where a Service keeps its objects and whom it knows.
 type Config struct {
 	// Dir is the folder of the service; it is made when absent. One process
 	// at a time.
 	Dir string
-	// Credentials finds access keys. Nil: only in-process requests and
-	// public reads are served.
-	Credentials Credentials
+	// Credentials knows who signs, the same people as for the CA's API. Nil:
+	// only in-process requests and public reads are served.
+	Credentials iam.Credentials
 	// Region is where CreateBucket without a location puts a bucket; default
 	// us-east-1. Signatures for any region are accepted (D-33).
 	Region string
@@ -163,8 +154,7 @@ func (s *Service) secret(ctx context.Context, id string) (string, bool, error) {
 	if s.cfg.Credentials == nil {
 		return "", false, nil
 	}
-	secret, _, ok, err := s.cfg.Credentials.Credential(ctx, id)
-	return secret, ok, err
+	return s.cfg.Credentials.Secret(ctx, id)
 }
 
 // wake tells the collector that there is garbage.
