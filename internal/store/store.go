@@ -61,7 +61,18 @@ type CertificateAuthority struct {
 	AuditKey          string    // note verifier key of the log's signer
 	Installed         int64     // Generation of the installed certificate; 0 when none
 	NotAfter          time.Time // of the installed certificate; zero when none
-	Version           int64     // counts changes; a writer must present the one it read
+	Permissions       []Permission
+	Policy            string // resource policy as it was put, IAM JSON; empty for none
+	Version           int64  // counts changes; a writer must present the one it read
+}
+
+// Permission is what a service may do with a CA (access.md 3). A CA has at most
+// one for a principal and source account.
+type Permission struct {
+	Principal     string // service principal
+	SourceAccount string
+	Actions       []pca.ActionType
+	CreatedAt     time.Time // milliseconds
 }
 
 // InstalledCertificate is one certificate that was imported into a CA. All are

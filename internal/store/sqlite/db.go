@@ -294,13 +294,8 @@ func prepareSchema(c *conn) error {
 	}
 	if tables == 0 {
 		return inTransaction(c, func() error {
-			for s := range strings.SplitSeq(schema, ";\n") {
-				if strings.TrimSpace(s) == "" {
-					continue
-				}
-				if _, err := c.exec(s); err != nil {
-					return err
-				}
+			if err := script(c, schema); err != nil {
+				return err
 			}
 			if _, err := c.exec("PRAGMA application_id = " + strconv.Itoa(applicationID)); err != nil {
 				return err
@@ -323,6 +318,29 @@ func prepareSchema(c *conn) error {
 	}
 	if format > Format {
 		return fmt.Errorf("%w: it has format %d, this version knows formats up to %d; use the version that wrote it, or a later one", ErrNewerFormat, format, Format)
+	}
+	if format == Format {
+		return nil
+	}
+	// One transaction: a crash in between leaves the store as it was.
+	return inTransaction(c, func() error {
+		if err := script(c, upgrade1); err != nil {
+			return fmt.Errorf("upgrading the store from format 1: %w", err)
+		}
+		_, err := c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
+		return err
+	})
+}
+
+// script runs the statements of sql, each of which ends a line.
+func script(c *conn, sql string) error {
+	for s := range strings.SplitSeq(sql, ";\n") {
+		if strings.TrimSpace(s) == "" {
+			continue
+		}
+		if _, err := c.exec(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func TestFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("2")
+	set("3")
 	if _, err := Open(t.Context(), Config{Path: path}); !errors.Is(err, ErrNewerFormat) {
 		t.Fatalf("newer format: %v", err)
 	}

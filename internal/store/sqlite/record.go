@@ -86,19 +86,20 @@ func versioned(c *conn, exists, id, update string, args ...driver.Value) error {
 	return must(found, err)
 }
 
-const caColumns = "id, arn, account, type, status, failure_reason, configuration, revocation, key_standard, usage_mode, tags, created_at, last_state_change_at, restorable_until, csr, key_id, audit_key, installed, not_after, version"
+const caColumns = "id, arn, account, type, status, failure_reason, configuration, revocation, key_standard, usage_mode, tags, created_at, last_state_change_at, restorable_until, csr, key_id, audit_key, installed, not_after, version, permissions, policy"
 
 func caValues(ca *store.CertificateAuthority) ([]driver.Value, error) {
 	configuration, err1 := json.Marshal(&ca.Configuration)
 	revocation, err2 := json.Marshal(&ca.Revocation)
 	tags, err3 := json.Marshal(ca.Tags)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	permissions, err4 := json.Marshal(ca.Permissions)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
 	return []driver.Value{
 		ca.ID, ca.ARN, ca.Account, string(ca.Type), string(ca.Status), string(ca.FailureReason), string(configuration), string(revocation),
 		string(ca.KeyStandard), string(ca.UsageMode), string(tags), ms(ca.CreatedAt), ms(ca.LastStateChangeAt), ms(ca.RestorableUntil),
-		blob(ca.CSR), ca.KeyID, ca.AuditKey, ca.Installed, ms(ca.NotAfter), ca.Version,
+		blob(ca.CSR), ca.KeyID, ca.AuditKey, ca.Installed, ms(ca.NotAfter), ca.Version, string(permissions), ca.Policy,
 	}, nil
 }
 
@@ -109,11 +110,13 @@ func scanCA(r *rows) (*store.CertificateAuthority, error) {
 		KeyStandard: pca.KeyStorageSecurityStandard(r.text(8)), UsageMode: pca.CertificateAuthorityUsageMode(r.text(9)),
 		CreatedAt: at(r.int(11)), LastStateChangeAt: at(r.int(12)), RestorableUntil: at(r.int(13)),
 		CSR: r.blob(14), KeyID: r.text(15), AuditKey: r.text(16), Installed: r.int(17), NotAfter: at(r.int(18)), Version: r.int(19),
+		Policy: r.text(21),
 	}
 	err1 := json.Unmarshal([]byte(r.text(6)), &ca.Configuration)
 	err2 := json.Unmarshal([]byte(r.text(7)), &ca.Revocation)
 	err3 := json.Unmarshal([]byte(r.text(10)), &ca.Tags)
-	return ca, errors.Join(err1, err2, err3)
+	err4 := json.Unmarshal([]byte(r.text(20)), &ca.Permissions)
+	return ca, errors.Join(err1, err2, err3, err4)
 }
 
 // CreateCA stores a new CA as its Version 1, and the idempotency token that it
@@ -132,7 +135,7 @@ func (db *DB) CreateCA(ctx context.Context, ca *store.CertificateAuthority, toke
 				return err
 			}
 		}
-		n, err := c.exec("INSERT INTO certificate_authority ("+caColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", vals...)
+		n, err := c.exec("INSERT INTO certificate_authority ("+caColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", vals...)
 		if err == nil && n == 0 {
 			return &store.ExistsError{Kind: "certificate authority", Value: ca.ID}
 		}
@@ -165,7 +168,7 @@ func updateCA(c *conn, ca *store.CertificateAuthority) error {
 		return err
 	}
 	return versioned(c, "SELECT 1 FROM certificate_authority WHERE id = ?", ca.ID,
-		"UPDATE certificate_authority SET ("+caColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND version = ?",
+		"UPDATE certificate_authority SET ("+caColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND version = ?",
 		append(vals, ca.ID, ca.Version)...)
 }
 

@@ -2,7 +2,7 @@ package sqlite
 
 // Format is the number of the store's format; a store of a higher one is
 // refused. Part of the format.
-const Format = 1
+const Format = 2
 
 // applicationID marks the file as ours in its header ("chir").
 const applicationID = 0x63686972
@@ -112,6 +112,8 @@ CREATE TABLE certificate_authority (
 	key_standard         TEXT   NOT NULL,
 	usage_mode           TEXT   NOT NULL,
 	tags                 TEXT   NOT NULL,
+	permissions          TEXT   NOT NULL DEFAULT 'null', -- JSON
+	policy               TEXT   NOT NULL DEFAULT '',
 	created_at           BIGINT NOT NULL,
 	last_state_change_at BIGINT NOT NULL,
 	restorable_until     BIGINT NOT NULL,
@@ -184,4 +186,10 @@ CREATE TABLE access_key (
 	policy        TEXT   NOT NULL,
 	created_at    BIGINT NOT NULL
 ) WITHOUT ROWID;
+`
+
+// upgrade1 makes a store of format 1 one of format 2.
+const upgrade1 = `
+ALTER TABLE certificate_authority ADD COLUMN permissions TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE certificate_authority ADD COLUMN policy TEXT NOT NULL DEFAULT '';
 `

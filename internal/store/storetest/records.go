@@ -29,8 +29,10 @@ func newCA(n int, account string, created time.Time) *store.CertificateAuthority
 		},
 		Revocation:  pca.RevocationConfiguration{CrlConfiguration: &pca.CrlConfiguration{Enabled: true, ExpirationInDays: 7, S3BucketName: "b"}},
 		KeyStandard: "FIPS_140_2_LEVEL_3_OR_HIGHER", UsageMode: "GENERAL_PURPOSE",
-		Tags:      []pca.Tag{{Key: "k", Value: pointer("v")}, {Key: "empty"}},
-		CreatedAt: created, LastStateChangeAt: created.Add(time.Millisecond), KeyID: "key-" + id, AuditKey: "vkey",
+		Tags:        []pca.Tag{{Key: "k", Value: pointer("v")}, {Key: "empty"}},
+		Permissions: []store.Permission{{Principal: "acm.amazonaws.com", SourceAccount: account, Actions: []pca.ActionType{"IssueCertificate", "GetCertificate"}, CreatedAt: created}},
+		Policy:      `{"Version":"2012-10-17"}`,
+		CreatedAt:   created, LastStateChangeAt: created.Add(time.Millisecond), KeyID: "key-" + id, AuditKey: "vkey",
 	}
 }
 
@@ -56,7 +58,7 @@ func testAuthorities(t *testing.T, e Engine) {
 		t.Fatalf("second one with the same id: %v", err)
 	}
 	stale := *ca
-	ca.Status, ca.FailureReason, ca.CSR, ca.RestorableUntil, ca.Tags = "DELETED", "OTHER", []byte{1, 2}, epoch.Add(time.Hour), nil
+	ca.Status, ca.FailureReason, ca.CSR, ca.RestorableUntil, ca.Tags, ca.Permissions, ca.Policy = "DELETED", "OTHER", []byte{1, 2}, epoch.Add(time.Hour), nil, nil, ""
 	ca.Installed, ca.NotAfter, ca.Revocation = 3, epoch.Add(48*time.Hour), pca.RevocationConfiguration{}
 	if err := e.UpdateCA(ctx, ca); err != nil {
 		t.Fatal(err)
