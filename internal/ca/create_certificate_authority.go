@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -83,7 +82,7 @@ func (s *Service) CreateCertificateAuthority(ctx context.Context, in *pca.Create
 
 func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuthorityRequest) error {
 	c := &in.CertificateAuthorityConfiguration
-	if err := issuance.CheckKeyAlgorithm(c.KeyAlgorithm); err != nil {
+	if err := issuance.CheckKeyAlgorithm(c.KeyAlgorithm, s.Partition); err != nil {
 		return err
 	}
 	if err := issuance.CheckSigningAlgorithm(c.KeyAlgorithm, c.SigningAlgorithm); err != nil {
@@ -232,9 +231,9 @@ func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.Certific
 		return err
 	}
 	if head.Size == 0 {
-		spki, err := x509.MarshalPKIXPublicKey(signer.Public())
+		spki, err := issuance.MarshalPublicKey(signer.Public())
 		if err != nil {
-			return fmt.Errorf("encoding the public key: %w", err)
+			return err
 		}
 		err = s.append(ctx, rec.ID, certlog.Entry{
 			Type: certlog.TypeGenesis, Digest: sha256.Sum256(spki), Label: []byte(origin), Extra: []byte(auditKey),

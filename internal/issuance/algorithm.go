@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -14,112 +15,186 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
+	"strings"
 
+	"filippo.io/mldsa"
+	"github.com/emmansun/gmsm/ecdh"
+	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/sm3"
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"chirograph.dev/internal/pca"
 )
 
+// oidSM2 is the signature with SM3 (GM/T 0015, RFC 8998), with the default
+// user id; curveSM2 the DER of the curve's name. OIDs of ML-DSA (RFC 9881 2)
+// end with the octet that this prefix lacks.
+const (
+	oidSM2         = "\x2a\x81\x1c\xcf\x55\x01\x83\x75"
+	oidEC          = "\x2a\x86\x48\xce\x3d\x02\x01"
+	curveSM2       = "\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d"
+	oidMLDSA       = "\x60\x86\x48\x01\x65\x03\x04\x03"
+	partitionOfSM2 = "aws-cn"
+)
+
 // signatureAlgorithm is one way to sign that the API names.
 type signatureAlgorithm struct {
-	identifier []byte // DER AlgorithmIdentifier
-	hash       crypto.Hash
-	fits       func(crypto.PublicKey) bool
+	identifier []byte      // DER AlgorithmIdentifier
+	hash       crypto.Hash // 0 when the scheme hashes by itself
 }
 
-func isRSA(key crypto.PublicKey) bool {
-	_, ok := key.(*rsa.PublicKey)
-	return ok
-}
-
-func isECDSA(key crypto.PublicKey) bool {
-	_, ok := key.(*ecdsa.PublicKey)
-	return ok
-}
-
-// lookupSignatureAlgorithm finds an algorithm by the API's name; the others
-// that the API names are not supported.
+// lookupSignatureAlgorithm finds an algorithm by the API's name.
 func lookupSignatureAlgorithm(name pca.SigningAlgorithm) (signatureAlgorithm, bool) {
 	const (
 		rsaPrefix   = "\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01"
 		ecdsaPrefix = "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03"
+		mldsaPrefix = "\x30\x0b\x06\x09" + oidMLDSA
 	)
 	switch name {
 	case pca.SigningAlgorithm_SHA256WITHRSA:
-		return signatureAlgorithm{[]byte(rsaPrefix + "\x0b\x05\x00"), crypto.SHA256, isRSA}, true
+		return signatureAlgorithm{[]byte(rsaPrefix + "\x0b\x05\x00"), crypto.SHA256}, true
 	case pca.SigningAlgorithm_SHA384WITHRSA:
-		return signatureAlgorithm{[]byte(rsaPrefix + "\x0c\x05\x00"), crypto.SHA384, isRSA}, true
+		return signatureAlgorithm{[]byte(rsaPrefix + "\x0c\x05\x00"), crypto.SHA384}, true
 	case pca.SigningAlgorithm_SHA512WITHRSA:
-		return signatureAlgorithm{[]byte(rsaPrefix + "\x0d\x05\x00"), crypto.SHA512, isRSA}, true
+		return signatureAlgorithm{[]byte(rsaPrefix + "\x0d\x05\x00"), crypto.SHA512}, true
 	case pca.SigningAlgorithm_SHA256WITHECDSA:
-		return signatureAlgorithm{[]byte(ecdsaPrefix + "\x02"), crypto.SHA256, isECDSA}, true
+		return signatureAlgorithm{[]byte(ecdsaPrefix + "\x02"), crypto.SHA256}, true
 	case pca.SigningAlgorithm_SHA384WITHECDSA:
-		return signatureAlgorithm{[]byte(ecdsaPrefix + "\x03"), crypto.SHA384, isECDSA}, true
+		return signatureAlgorithm{[]byte(ecdsaPrefix + "\x03"), crypto.SHA384}, true
 	case pca.SigningAlgorithm_SHA512WITHECDSA:
-		return signatureAlgorithm{[]byte(ecdsaPrefix + "\x04"), crypto.SHA512, isECDSA}, true
+		return signatureAlgorithm{[]byte(ecdsaPrefix + "\x04"), crypto.SHA512}, true
+	case pca.SigningAlgorithm_ML_DSA_44:
+		return signatureAlgorithm{identifier: []byte(mldsaPrefix + "\x11")}, true
+	case pca.SigningAlgorithm_ML_DSA_65:
+		return signatureAlgorithm{identifier: []byte(mldsaPrefix + "\x12")}, true
+	case pca.SigningAlgorithm_ML_DSA_87:
+		return signatureAlgorithm{identifier: []byte(mldsaPrefix + "\x13")}, true
+	case pca.SigningAlgorithm_SM3WITHSM2:
+		return signatureAlgorithm{identifier: []byte("\x30\x0a\x06\x08" + oidSM2)}, true
 	}
 	return signatureAlgorithm{}, false
 }
 
-const rsaAlgorithms, ecdsaAlgorithms = "SHA256WITHRSA, SHA384WITHRSA or SHA512WITHRSA", "SHA256WITHECDSA, SHA384WITHECDSA or SHA512WITHECDSA"
-
 // CheckKeyAlgorithm refuses, as an InvalidArgsException, the key algorithms
-// that this server cannot make.
-func CheckKeyAlgorithm(a pca.KeyAlgorithm) error {
-	if signingAlgorithmsOf(a) == "" {
-		return pca.Errorf(pca.InvalidArgsException, "The key algorithm %s is not supported here. Use RSA_2048, RSA_3072, RSA_4096, EC_prime256v1, EC_secp384r1 or EC_secp521r1.", a)
+// that a server of the partition does not make: SM2 is for aws-cn, as at AWS.
+func CheckKeyAlgorithm(a pca.KeyAlgorithm, partition string) error {
+	if a == pca.KeyAlgorithm_SM2 && partition != partitionOfSM2 {
+		return pca.Errorf(pca.InvalidArgsException, "The key algorithm SM2 is offered only in the partition %s; this server's partition is %s. Use RSA, EC or ML_DSA.", partitionOfSM2, partition)
+	}
+	if signingAlgorithms(a) == nil {
+		return pca.Errorf(pca.InvalidArgsException, "The key algorithm %s is not supported here. Use RSA_2048, RSA_3072, RSA_4096, EC_prime256v1, EC_secp384r1, EC_secp521r1, ML_DSA_44, ML_DSA_65 or ML_DSA_87.", a)
 	}
 	return nil
 }
 
-// signingAlgorithmsOf lists what goes with a key algorithm; empty for one that is not supported.
-func signingAlgorithmsOf(a pca.KeyAlgorithm) string {
+// signingAlgorithms lists what goes with a key algorithm (CA lifecycle 3); nil for one that is not known.
+func signingAlgorithms(a pca.KeyAlgorithm) []pca.SigningAlgorithm {
 	switch a {
 	case pca.KeyAlgorithm_RSA_2048, pca.KeyAlgorithm_RSA_3072, pca.KeyAlgorithm_RSA_4096:
-		return rsaAlgorithms
+		return []pca.SigningAlgorithm{pca.SigningAlgorithm_SHA256WITHRSA, pca.SigningAlgorithm_SHA384WITHRSA, pca.SigningAlgorithm_SHA512WITHRSA}
 	case pca.KeyAlgorithm_EC_prime256v1, pca.KeyAlgorithm_EC_secp384r1, pca.KeyAlgorithm_EC_secp521r1:
-		return ecdsaAlgorithms
+		return []pca.SigningAlgorithm{pca.SigningAlgorithm_SHA256WITHECDSA, pca.SigningAlgorithm_SHA384WITHECDSA, pca.SigningAlgorithm_SHA512WITHECDSA}
+	case pca.KeyAlgorithm_ML_DSA_44:
+		return []pca.SigningAlgorithm{pca.SigningAlgorithm_ML_DSA_44}
+	case pca.KeyAlgorithm_ML_DSA_65:
+		return []pca.SigningAlgorithm{pca.SigningAlgorithm_ML_DSA_65}
+	case pca.KeyAlgorithm_ML_DSA_87:
+		return []pca.SigningAlgorithm{pca.SigningAlgorithm_ML_DSA_87}
+	case pca.KeyAlgorithm_SM2:
+		return []pca.SigningAlgorithm{pca.SigningAlgorithm_SM3WITHSM2}
+	}
+	return nil
+}
+
+// keyKind gives a key algorithm whose signing algorithms are those of the key;
+// empty for keys that no CA has, such as Ed25519.
+func keyKind(key crypto.PublicKey) pca.KeyAlgorithm {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return pca.KeyAlgorithm_RSA_2048
+	case *ecdsa.PublicKey:
+		if sm2.IsSM2PublicKey(key) {
+			return pca.KeyAlgorithm_SM2
+		}
+		return pca.KeyAlgorithm_EC_prime256v1
+	case *mldsa.PublicKey:
+		switch key.Parameters() {
+		case mldsa.MLDSA44():
+			return pca.KeyAlgorithm_ML_DSA_44
+		case mldsa.MLDSA65():
+			return pca.KeyAlgorithm_ML_DSA_65
+		case mldsa.MLDSA87():
+			return pca.KeyAlgorithm_ML_DSA_87
+		}
 	}
 	return ""
+}
+
+// listed writes names for a message: a, b or c.
+func listed(names []pca.SigningAlgorithm) string {
+	var b strings.Builder
+	for i, name := range names {
+		switch {
+		case i > 0 && i == len(names)-1:
+			b.WriteString(" or ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(name))
+	}
+	return b.String()
 }
 
 // CheckSigningAlgorithm refuses, as an InvalidArgsException, a signing
 // algorithm that does not go with the key algorithm (CA lifecycle 3).
 func CheckSigningAlgorithm(k pca.KeyAlgorithm, s pca.SigningAlgorithm) error {
-	if err := CheckKeyAlgorithm(k); err != nil {
-		return err
-	}
-	allowed := signingAlgorithmsOf(k)
-	algorithm, ok := lookupSignatureAlgorithm(s)
-	if !ok || algorithm.fits(&rsa.PublicKey{}) != (allowed == rsaAlgorithms) {
-		return pca.Errorf(pca.InvalidArgsException, "The signing algorithm %s does not go with the key algorithm %s. Use %s.", s, k, allowed)
+	if allowed := signingAlgorithms(k); !slices.Contains(allowed, s) {
+		return pca.Errorf(pca.InvalidArgsException, "The signing algorithm %s does not go with the key algorithm %s. Use %s.", s, k, listed(allowed))
 	}
 	return nil
 }
 
 // algorithmFor finds the algorithm for a request on a CA with that key.
 func algorithmFor(name pca.SigningAlgorithm, key crypto.PublicKey) (signatureAlgorithm, error) {
-	a, ok := lookupSignatureAlgorithm(name)
-	if ok && a.fits(key) {
-		return a, nil
+	a, known := lookupSignatureAlgorithm(name)
+	if allowed := signingAlgorithms(keyKind(key)); !known || !slices.Contains(allowed, name) {
+		return a, pca.Errorf(pca.InvalidArgsException, "The signing algorithm %s does not go with the key of the certificate authority. Use %s.", name, listed(allowed))
 	}
-	allowed := ecdsaAlgorithms
-	if isRSA(key) {
-		allowed = rsaAlgorithms
+	return a, nil
+}
+
+// messageDigest is what a signer of that key is given: the hash of the
+// message; for SM2 the SM3 hash over the message and the signer's default
+// user id, curve and key (GB/T 32918.2); for schemes that hash by themselves
+// the message.
+func messageDigest(key crypto.PublicKey, hash crypto.Hash, message []byte) ([]byte, error) {
+	if hash != 0 {
+		h := hash.New()
+		h.Write(message)
+		return h.Sum(make([]byte, 0, 64)), nil
 	}
-	return a, pca.Errorf(pca.InvalidArgsException, "The signing algorithm %s does not go with the key of the certificate authority. Use %s.", name, allowed)
+	if k, ok := key.(*ecdsa.PublicKey); ok && sm2.IsSM2PublicKey(k) {
+		za, err := sm2.CalculateZA(k, nil)
+		if err != nil {
+			return nil, fmt.Errorf("hashing for SM2: %w", err)
+		}
+		h := sm3.New()
+		h.Write(za)
+		h.Write(message)
+		return h.Sum(nil), nil
+	}
+	return message, nil
 }
 
 // sign signs message and gives the DER SEQUENCE {message, algorithm, signature}
 // that certificates and certification requests are. With verify it checks the
 // signature with the public key first.
 func (a *signatureAlgorithm) sign(signer crypto.Signer, message []byte, verify bool) ([]byte, error) {
-	digest := message
-	if a.hash != 0 {
-		h := a.hash.New()
-		h.Write(message)
-		digest = h.Sum(make([]byte, 0, 64))
+	digest, err := messageDigest(signer.Public(), a.hash, message)
+	if err != nil {
+		return nil, err
 	}
 	signature, err := signer.Sign(rand.Reader, digest, a.hash)
 	if err != nil {
@@ -138,6 +213,13 @@ func (a *signatureAlgorithm) sign(signer crypto.Signer, message []byte, verify b
 	})
 	return b.Bytes()
 }
+
+func isRSA(key crypto.PublicKey) bool {
+	_, ok := key.(*rsa.PublicKey)
+	return ok
+}
+
+func isECDSA(key crypto.PublicKey) bool { return keyKind(key) == pca.KeyAlgorithm_EC_prime256v1 }
 
 var (
 	errAlgorithm = errors.New("signature algorithm is unknown or does not go with the key")
@@ -186,20 +268,33 @@ func verifySignature(key crypto.PublicKey, identifier, message, signature []byte
 		hash, fits = crypto.SHA512, isECDSA
 	case "\x2b\x65\x70":
 		fits = func(key crypto.PublicKey) bool { _, ok := key.(ed25519.PublicKey); return ok }
+	case oidSM2:
+		fits = func(key crypto.PublicKey) bool { return keyKind(key) == pca.KeyAlgorithm_SM2 }
+	default:
+		if parameters, ok := mldsaParameters(oid); ok && body.Empty() {
+			fits = func(key crypto.PublicKey) bool {
+				k, ok := key.(*mldsa.PublicKey)
+				return ok && k.Parameters() == parameters
+			}
+		}
 	}
 	if fits == nil || !fits(key) || !noParameters {
 		return 0, errAlgorithm
 	}
-	digest := message
-	if hash != 0 {
-		h := hash.New()
-		h.Write(message)
-		digest = h.Sum(make([]byte, 0, 64))
+	digest, err := messageDigest(key, hash, message)
+	if err != nil {
+		return 0, errSignature
 	}
 	var valid bool
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
-		valid = ecdsa.VerifyASN1(key, digest, signature)
+		if hash == 0 {
+			valid = sm2.VerifyASN1(key, digest, signature)
+		} else {
+			valid = ecdsa.VerifyASN1(key, digest, signature)
+		}
+	case *mldsa.PublicKey:
+		valid = mldsa.Verify(key, message, signature, nil) == nil
 	case ed25519.PublicKey:
 		valid = ed25519.Verify(key, message, signature)
 	case *rsa.PublicKey:
@@ -276,12 +371,32 @@ func readPSS(s cryptobyte.String) (crypto.Hash, *rsa.PSSOptions) {
 }
 
 // acceptedKeys names what publicKey accepts, for messages.
-const acceptedKeys = "RSA with 2048 to 8192 bits and an odd exponent of at least 3, EC on P-256, P-384 or P-521, or Ed25519"
+const acceptedKeys = "RSA with 2048 to 8192 bits and an odd exponent of at least 3, EC on P-256, P-384 or P-521, Ed25519, or ML-DSA-44, ML-DSA-65 or ML-DSA-87"
 
 var errKey = errors.New("public key is not of an accepted kind")
 
-// publicKey reads a SubjectPublicKeyInfo and lets the accepted kinds pass (T-35).
+// publicKey reads a SubjectPublicKeyInfo and lets the accepted kinds pass
+// (T-35), and SM2, which only servers of its partition accept in CSRs.
 func publicKey(spki []byte) (crypto.PublicKey, error) {
+	algorithm, bits, ok := splitPublicKey(spki)
+	if !ok {
+		return nil, errKey
+	}
+	var oid cryptobyte.String
+	parameters := algorithm
+	if !parameters.ReadASN1(&oid, asn1.OBJECT_IDENTIFIER) {
+		return nil, errKey
+	}
+	if params, ok := mldsaParameters(oid); ok {
+		key, err := mldsa.NewPublicKey(params, bits)
+		if err != nil || !parameters.Empty() {
+			return nil, errKey
+		}
+		return key, nil
+	}
+	if string(oid) == oidEC && string(parameters) == curveSM2 {
+		return sm2PublicKey(bits)
+	}
 	key, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errKey, err)
@@ -302,15 +417,72 @@ func publicKey(spki []byte) (crypto.PublicKey, error) {
 	return key, nil
 }
 
+// mldsaParameters finds the parameter set of an OID of RFC 9881.
+func mldsaParameters(oid []byte) (mldsa.Parameters, bool) {
+	if last, ok := bytes.CutPrefix(oid, []byte(oidMLDSA)); ok && len(last) == 1 {
+		switch last[0] {
+		case 17:
+			return mldsa.MLDSA44(), true
+		case 18:
+			return mldsa.MLDSA65(), true
+		case 19:
+			return mldsa.MLDSA87(), true
+		}
+	}
+	return mldsa.Parameters{}, false
+}
+
+// sm2PublicKey reads an uncompressed point and checks that it is on the curve.
+func sm2PublicKey(bits []byte) (crypto.PublicKey, error) {
+	if _, err := ecdh.P256().NewPublicKey(bits); err != nil {
+		return nil, fmt.Errorf("%w: %w", errKey, err)
+	}
+	half := len(bits) / 2
+	return &ecdsa.PublicKey{Curve: sm2.P256(), X: new(big.Int).SetBytes(bits[1 : 1+half]), Y: new(big.Int).SetBytes(bits[1+half:])}, nil
+}
+
+// MarshalPublicKey encodes a public key of any kind that CAs have as a DER
+// SubjectPublicKeyInfo.
+func MarshalPublicKey(key crypto.PublicKey) ([]byte, error) {
+	var oid, parameters string
+	var bits []byte
+	switch kind := keyKind(key); kind {
+	case pca.KeyAlgorithm_SM2:
+		point, err := sm2.PublicKeyToECDH(key.(*ecdsa.PublicKey))
+		if err != nil {
+			return nil, fmt.Errorf("encoding the public key: %w", err)
+		}
+		oid, parameters, bits = oidEC, curveSM2, point.Bytes()
+	case pca.KeyAlgorithm_ML_DSA_44, pca.KeyAlgorithm_ML_DSA_65, pca.KeyAlgorithm_ML_DSA_87:
+		last := map[pca.KeyAlgorithm]string{pca.KeyAlgorithm_ML_DSA_44: "\x11", pca.KeyAlgorithm_ML_DSA_65: "\x12", pca.KeyAlgorithm_ML_DSA_87: "\x13"}[kind]
+		oid, bits = oidMLDSA+last, key.(*mldsa.PublicKey).Bytes()
+	default:
+		spki, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the public key: %w", err)
+		}
+		return spki, nil
+	}
+	return asDER(func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				addOID(b, oid)
+				b.AddBytes([]byte(parameters))
+			})
+			b.AddASN1BitString(bits)
+		})
+	})
+}
+
 func isEven(n *big.Int) bool { return n.Bit(0) == 0 }
 
-// publicKeyBits gives the content of the subjectPublicKey BIT STRING.
-func publicKeyBits(spki []byte) ([]byte, bool) {
+// splitPublicKey gives the content of a SubjectPublicKeyInfo's algorithm and
+// of its subjectPublicKey BIT STRING.
+func splitPublicKey(spki []byte) (algorithm cryptobyte.String, bits []byte, ok bool) {
 	s := cryptobyte.String(spki)
 	var body cryptobyte.String
-	var bits []byte
-	ok := s.ReadASN1(&body, asn1.SEQUENCE) && body.SkipASN1(asn1.SEQUENCE) && body.ReadASN1BitStringAsBytes(&bits) && body.Empty()
-	return bits, ok
+	ok = s.ReadASN1(&body, asn1.SEQUENCE) && s.Empty() && body.ReadASN1(&algorithm, asn1.SEQUENCE) && body.ReadASN1BitStringAsBytes(&bits) && body.Empty()
+	return algorithm, bits, ok
 }
 
 // samePublicKey compares two keys of any kind.

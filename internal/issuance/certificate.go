@@ -76,7 +76,7 @@ func parseCertificate(der []byte) (*certificate, error) {
 	}
 	c.rawIssuer, c.rawSubject, c.rawSPKI = issuer, subject, spki
 	c.selfIssued = sameName(issuer, subject)
-	if _, ok := publicKeyBits(spki); !ok {
+	if _, _, ok := splitPublicKey(spki); !ok {
 		return nil, certificateError("public key")
 	}
 	if key, err := publicKey(spki); err == nil {
@@ -183,7 +183,7 @@ func (c *certificate) keyIdentifier() []byte {
 // subjectKeyIdentifier is the SHA-1 of the public key's bits (RFC 5280
 // 4.2.1.2, method 1). spki has been parsed.
 func subjectKeyIdentifier(spki []byte) []byte {
-	bits, _ := publicKeyBits(spki)
+	_, bits, _ := splitPublicKey(spki)
 	sum := sha1.Sum(bits)
 	return sum[:]
 }

@@ -200,7 +200,7 @@ func CreateCSR(signer crypto.Signer, subject *pca.ASN1Subject, e *pca.CsrExtensi
 	if err != nil {
 		return nil, err
 	}
-	spki, err := marshalPublicKey(signer.Public())
+	spki, err := MarshalPublicKey(signer.Public())
 	if err != nil {
 		return nil, err
 	}

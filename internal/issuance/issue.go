@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -515,12 +514,4 @@ func NewSerial(now time.Time) (serial [16]byte, err error) {
 		return serial, fmt.Errorf("reading random bits: %w", err)
 	}
 	return serial, nil
-}
-
-func marshalPublicKey(key crypto.PublicKey) ([]byte, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the public key: %w", err)
-	}
-	return spki, nil
 }

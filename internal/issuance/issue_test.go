@@ -163,7 +163,7 @@ func TestEveryTemplate(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 				continue
 			}
-			bits, _ := publicKeyBits(cert.RawSubjectPublicKeyInfo)
+			_, bits, _ := splitPublicKey(cert.RawSubjectPublicKeyInfo)
 			ski := sha1.Sum(bits)
 			want := wantExtensions(t, row, hasAPI, hasCSR, configured, ski[:], root.cert.SubjectKeyId)
 			got := extensionsOf(t, cert)
@@ -357,16 +357,21 @@ func TestSigningAlgorithms(t *testing.T) {
 	rsaAlgs := []pca.SigningAlgorithm{pca.SigningAlgorithm_SHA256WITHRSA, pca.SigningAlgorithm_SHA384WITHRSA, pca.SigningAlgorithm_SHA512WITHRSA}
 	ecAlgs := []pca.SigningAlgorithm{pca.SigningAlgorithm_SHA256WITHECDSA, pca.SigningAlgorithm_SHA384WITHECDSA, pca.SigningAlgorithm_SHA512WITHECDSA}
 	others := []pca.SigningAlgorithm{pca.SigningAlgorithm_SM3WITHSM2, pca.SigningAlgorithm_ML_DSA_44, pca.SigningAlgorithm_ML_DSA_65, pca.SigningAlgorithm_ML_DSA_87, ""}
+	one := func(a pca.SigningAlgorithm) []pca.SigningAlgorithm { return []pca.SigningAlgorithm{a} }
 	keys := map[pca.KeyAlgorithm][]pca.SigningAlgorithm{
 		pca.KeyAlgorithm_RSA_2048: rsaAlgs, pca.KeyAlgorithm_RSA_3072: rsaAlgs, pca.KeyAlgorithm_RSA_4096: rsaAlgs,
 		pca.KeyAlgorithm_EC_prime256v1: ecAlgs, pca.KeyAlgorithm_EC_secp384r1: ecAlgs, pca.KeyAlgorithm_EC_secp521r1: ecAlgs,
-		pca.KeyAlgorithm_ML_DSA_44: nil, pca.KeyAlgorithm_ML_DSA_65: nil, pca.KeyAlgorithm_ML_DSA_87: nil, pca.KeyAlgorithm_SM2: nil, "": nil,
+		pca.KeyAlgorithm_ML_DSA_44: one(pca.SigningAlgorithm_ML_DSA_44), pca.KeyAlgorithm_ML_DSA_65: one(pca.SigningAlgorithm_ML_DSA_65),
+		pca.KeyAlgorithm_ML_DSA_87: one(pca.SigningAlgorithm_ML_DSA_87), pca.KeyAlgorithm_SM2: one(pca.SigningAlgorithm_SM3WITHSM2), "": nil, "RSA_1024": nil,
 	}
 	for key, allowed := range keys {
-		if err := CheckKeyAlgorithm(key); (err == nil) != (allowed != nil) {
-			t.Errorf("%s: %v", key, err)
-		} else if err != nil {
-			wantCode(t, err, pca.InvalidArgsException)
+		for _, partition := range []string{"aws", "aws-cn", "aws-us-gov", "here"} {
+			offered := allowed != nil && (key != pca.KeyAlgorithm_SM2 || partition == "aws-cn")
+			if err := CheckKeyAlgorithm(key, partition); (err == nil) != offered {
+				t.Errorf("%s in %s: %v", key, partition, err)
+			} else if err != nil {
+				wantCode(t, err, pca.InvalidArgsException)
+			}
 		}
 		for _, alg := range append(append(append([]pca.SigningAlgorithm{}, rsaAlgs...), ecAlgs...), others...) {
 			err := CheckSigningAlgorithm(key, alg)

@@ -93,7 +93,7 @@ type csrSpec struct {
 
 func (s csrSpec) der(t testing.TB, key crypto.Signer) []byte {
 	t.Helper()
-	spki, err := marshalPublicKey(key.Public())
+	spki, err := MarshalPublicKey(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ type certSpec struct {
 // der makes a certificate of key's public key, signed by the signer.
 func (s certSpec) der(t testing.TB, key, signer crypto.Signer) []byte {
 	t.Helper()
-	spki, err := marshalPublicKey(key.Public())
+	spki, err := MarshalPublicKey(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

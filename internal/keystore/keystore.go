@@ -14,7 +14,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +21,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"filippo.io/mldsa"
+	"github.com/emmansun/gmsm/sm2"
 )
 
 // Errors that callers tell apart.
@@ -142,7 +144,7 @@ func (s *Store) Empty() (bool, error) {
 }
 
 // Generate makes a key and keeps it under id before it returns. algorithm is
-// one of the API's KeyAlgorithm values for RSA and EC, or ED25519; others are
+// one of the API's KeyAlgorithm values or ED25519; others are
 // ErrUnsupportedAlgorithm. An id is never used for two keys: ErrExists. When ctx
 // ends while the key is being made, nothing is kept.
 func (s *Store) Generate(ctx context.Context, id, algorithm string) (crypto.Signer, error) {
@@ -164,7 +166,7 @@ func (s *Store) Generate(ctx context.Context, id, algorithm string) (crypto.Sign
 	if err != nil {
 		return nil, fmt.Errorf("making key %s: %w", id, err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	der, err := marshalPrivateKey(private)
 	if err != nil {
 		return nil, fmt.Errorf("encoding key %s: %w", id, err)
 	}
@@ -195,6 +197,14 @@ func generate(algorithm string) (crypto.Signer, error) {
 	case "ED25519":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
+	case "ML_DSA_44":
+		return mldsa.GenerateKey(mldsa.MLDSA44())
+	case "ML_DSA_65":
+		return mldsa.GenerateKey(mldsa.MLDSA65())
+	case "ML_DSA_87":
+		return mldsa.GenerateKey(mldsa.MLDSA87())
+	case "SM2":
+		return sm2.GenerateKey(rand.Reader)
 	}
 	return nil, fmt.Errorf("%w: %s", ErrUnsupportedAlgorithm, algorithm)
 }
@@ -226,9 +236,8 @@ func (s *Store) Signer(ctx context.Context, id string) (crypto.Signer, error) {
 		return nil, fmt.Errorf("opening key %s: %w", id, err)
 	}
 	defer clear(der)
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
-	private, ok := parsed.(crypto.Signer)
-	if err != nil || !ok {
+	private, err := parsePrivateKey(der)
+	if err != nil {
 		// The seal is intact, so these bytes were written so.
 		return nil, fmt.Errorf("reading key %s: %w", id, ErrCorrupt)
 	}

@@ -19,10 +19,14 @@ import (
 	"log/slog"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"filippo.io/mldsa"
+	"github.com/emmansun/gmsm/sm2"
 )
 
 var testMaster = MasterKey{1, 2, 3, 31: 200}
@@ -46,11 +50,18 @@ func verify(t *testing.T, k crypto.Signer, public crypto.PublicKey) {
 		sig, err := k.Sign(rand.Reader, message, crypto.Hash(0))
 		ok = err == nil && ed25519.Verify(public, message, sig)
 	case *ecdsa.PublicKey:
+		check := ecdsa.VerifyASN1
+		if sm2.IsSM2PublicKey(public) {
+			check = sm2.VerifyASN1
+		}
 		sig, err := k.Sign(rand.Reader, digest[:], crypto.SHA256)
-		ok = err == nil && ecdsa.VerifyASN1(public, digest[:], sig)
+		ok = err == nil && check(public, digest[:], sig)
 	case *rsa.PublicKey:
 		sig, err := k.Sign(rand.Reader, digest[:], crypto.SHA256)
 		ok = err == nil && rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], sig) == nil
+	case *mldsa.PublicKey:
+		sig, err := k.Sign(rand.Reader, message, crypto.Hash(0))
+		ok = err == nil && mldsa.Verify(public, message, sig, nil) == nil
 	}
 	if !ok {
 		t.Errorf("signature of %v does not verify", k)
@@ -62,6 +73,7 @@ func TestGenerateAndReopen(t *testing.T) {
 	for algorithm, size := range map[string]int{
 		"RSA_2048": 2048, "RSA_3072": 3072, "RSA_4096": 4096,
 		"EC_prime256v1": 256, "EC_secp384r1": 384, "EC_secp521r1": 521, "ED25519": 256,
+		"ML_DSA_44": 8 * mldsa.MLDSA44PublicKeySize, "ML_DSA_65": 8 * mldsa.MLDSA65PublicKeySize, "ML_DSA_87": 8 * mldsa.MLDSA87PublicKeySize, "SM2": 256,
 	} {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
@@ -77,6 +89,8 @@ func TestGenerateAndReopen(t *testing.T) {
 				got = public.N.BitLen()
 			case *ecdsa.PublicKey:
 				got = public.Curve.Params().BitSize
+			case *mldsa.PublicKey:
+				got = 8 * len(public.Bytes())
 			}
 			if got != size {
 				t.Errorf("key has %d bits, want %d", got, size)
@@ -97,6 +111,56 @@ func TestGenerateAndReopen(t *testing.T) {
 	}
 }
 
+// What is sealed of an ML-DSA key is its seed alone (RFC 9881 6).
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	key, err := generate("ML_DSA_87")
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := marshalPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "3034020100300b0609608648016503040313" + "0422" + "8020" + hex.EncodeToString(key.(*mldsa.PrivateKey).Bytes())
+	if got := hex.EncodeToString(der); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// Another implementation reads the SM2 key and finds the same public key.
+func TestSM2KeyAsOpenSSL(t *testing.T) {
+	t.Parallel()
+	for range 4 {
+		key, err := generate("SM2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := marshalPrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER")
+		cmd.Stdin = bytes.NewReader(der)
+		public, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		point, err := sm2.PublicKeyToECDH(key.Public().(*ecdsa.PublicKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasSuffix(public, point.Bytes()) {
+			t.Errorf("openssl finds %x, want %x", public, point.Bytes())
+		}
+	}
+	for _, scalar := range [][]byte{nil, {1}, make([]byte, 32), bytes.Repeat([]byte{0xff}, 32)} {
+		if _, err := newSM2Key(scalar); err == nil {
+			t.Errorf("%x was taken as an SM2 key", scalar)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
@@ -107,7 +171,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := s.Generate(ctx, "a", "EC_prime256v1"); !errors.Is(err, ErrExists) {
 		t.Errorf("second key of one name: %v", err)
 	}
-	for _, algorithm := range []string{"", "ML_DSA_65", "SM2", "RSA_1024", "ec_prime256v1"} {
+	for _, algorithm := range []string{"", "ML_DSA_66", "SM3", "RSA_1024", "ec_prime256v1"} {
 		if _, err := s.Generate(ctx, "b", algorithm); !errors.Is(err, ErrUnsupportedAlgorithm) {
 			t.Errorf("algorithm %q: %v", algorithm, err)
 		}
