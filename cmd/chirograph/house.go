@@ -121,10 +121,15 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, fmt.Errorf("opening the buckets: %w", err)
 	}
+	buckets, err := parseAllowedBuckets(cfg.AuditAllowedBuckets)
+	if err != nil {
+		return nil, err
+	}
 	h.reports, err = auditreport.New(auditreport.Config{
 		Log: h.entries, Entries: h.db, Reports: h.db, Parts: h.db,
 		Authorities:   authorities{h.cas, cfg},
 		Destination:   h.destination,
+		AllowBucket:   buckets.allow,
 		Partition:     cfg.Partition,
 		MinInterval:   cfg.AuditMinInterval,
 		RefuseExpired: !cfg.AuditAllowInactive,
@@ -137,13 +142,18 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 }
 
 // wire puts the operations behind the front.
-func (h *house) wire() (err error) {
+func (h *house) wire() error {
+	rates, err := parseThrottle(h.cfg.Throttle)
+	if err != nil {
+		return err
+	}
 	h.s3 = h.buckets
 	h.api, err = server.New(server.Config{
 		API: awsjson.Config{
 			Partition: h.cfg.Partition, Regions: []string{h.cfg.Region},
 			Credentials: h.people,
-			Log:         h.log,
+			Rates:       rates, MaxInFlight: h.cfg.MaxInFlight,
+			Log: h.log,
 			Operations: []awsjson.Operation{
 				awsjson.Op("CreateCertificateAuthority", h.cas.CreateCertificateAuthority),
 				awsjson.Op("DescribeCertificateAuthority", h.cas.DescribeCertificateAuthority),

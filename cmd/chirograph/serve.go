@@ -44,6 +44,13 @@ type serveConfig struct {
 	AuditMinInterval   time.Duration
 	AuditAllowInactive bool
 	AuditPreflight     string
+	// AuditAllowedBuckets are the ACCOUNT=BUCKET pairs that reports may go to; empty: any.
+	AuditAllowedBuckets string
+
+	Throttle       string // rates, as parseThrottle reads them
+	Quota          string // as parseQuota reads them
+	MaxInFlight    int    // API calls served at a time; 0: any number
+	MaxConnections int    // open connections of each address
 
 	// Destination says where reports go: "embedded", "aws", or the URL of an
 	// S3-compatible service.
@@ -66,6 +73,10 @@ func defaultServeConfig() serveConfig {
 		AuditMinInterval:         30 * time.Minute,
 		AuditAllowInactive:       true,
 		AuditPreflight:           string(bucket.PreflightWrite),
+		Throttle:                 "off",
+		Quota:                    "off",
+		MaxInFlight:              defaultInFlight,
+		MaxConnections:           defaultConnections,
 		Destination:              "embedded",
 		DestinationAuthorization: string(bucket.AuthorizePolicy),
 	}
@@ -129,6 +140,11 @@ at the next start.`,
 	f.DurationVar(&cfg.AuditMinInterval, "audit-min-interval", cfg.AuditMinInterval, "least time between two reports of a CA; 0 switches the rule off")
 	f.BoolVar(&cfg.AuditAllowInactive, "audit-allow-inactive", cfg.AuditAllowInactive, "let expired CAs have reports")
 	f.StringVar(&cfg.AuditPreflight, "audit-preflight", cfg.AuditPreflight, "how a bucket is tried before a report is accepted: off, head or write")
+	f.StringVar(&cfg.AuditAllowedBuckets, "audit-allowed-buckets", cfg.AuditAllowedBuckets, "the only buckets that reports may go to: ACCOUNT=BUCKET items separated by commas, * for every account (default: any bucket)")
+	f.StringVar(&cfg.Throttle, "throttle", cfg.Throttle, "requests per second of an account: off, aws (AWS's figures), or items such as aws,IssueCertificate=100")
+	f.StringVar(&cfg.Quota, "quota", cfg.Quota, "how many there may be: off, aws, or items such as certificate-authorities=200,certificates-per-ca=1000000")
+	f.IntVar(&cfg.MaxInFlight, "max-in-flight", cfg.MaxInFlight, "API calls served at a time, of all accounts; 0 is any number")
+	f.IntVar(&cfg.MaxConnections, "max-connections", cfg.MaxConnections, "open connections of each address; further ones wait")
 	f.StringVar(&cfg.Destination, "destination", cfg.Destination, "where reports go: embedded, aws, or the URL of an S3-compatible service")
 	f.StringVar(&cfg.DestinationRegion, "destination-region", cfg.DestinationRegion, "region of --destination (default: --region)")
 	f.StringVar(&cfg.DestinationAuthorization, "destination-authorization", cfg.DestinationAuthorization, "who decides whether a CA may write to a bucket of --destination: policy (the bucket's policy) or credentials (the store, for stores that cannot hold the policy)")
@@ -165,6 +181,9 @@ func (c *serveConfig) check() error {
 		return usageError("", "--destination-authorization is policy or credentials, not %q", c.DestinationAuthorization)
 	case (c.DestinationAccessKeyID == "") != (c.DestinationSecretKey == ""):
 		return usageError("", "--destination-access-key-id and --destination-secret-access-key belong together")
+	}
+	if err := c.checkLimits(); err != nil {
+		return err
 	}
 	if c.Destination != "embedded" && c.Destination != "aws" {
 		u, err := url.Parse(c.Destination)
@@ -212,14 +231,18 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	if err != nil {
 		return err
 	}
+	if fit := fitConnections(cfg.MaxConnections); fit < cfg.MaxConnections {
+		log.Warn("fewer connections than --max-connections, since the process may open few files", "connections", fit)
+		cfg.MaxConnections = fit
+	}
 	// Addresses are taken first: a second server on the same address fails
 	// before it touches the data.
-	api, err := listen(ctx, secure, "--listen", cfg.Listen)
+	api, err := listen(ctx, secure, "--listen", cfg.Listen, cfg.MaxConnections)
 	if err != nil {
 		return err
 	}
 	defer api.Close()
-	s3, err := listen(ctx, secure, "--s3-listen", cfg.S3Listen)
+	s3, err := listen(ctx, secure, "--s3-listen", cfg.S3Listen, cfg.MaxConnections)
 	if err != nil {
 		return err
 	}
@@ -294,11 +317,12 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-func listen(ctx context.Context, secure *tls.Config, flag, address string) (net.Listener, error) {
+func listen(ctx context.Context, secure *tls.Config, flag, address string, connections int) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, &exitError{code: exitFailure, hint: "another program may use the address; choose another with " + flag, err: fmt.Errorf("%s: %w", flag, err)}
 	}
+	l = newBoundedListener(l, connections)
 	if secure != nil {
 		l = tls.NewListener(l, secure)
 	}

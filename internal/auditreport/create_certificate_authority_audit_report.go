@@ -39,6 +39,9 @@ func (s *Service) CreateCertificateAuthorityAuditReport(ctx context.Context, in 
 	if err := bucket.CheckName(in.S3BucketName); err != nil {
 		return nil, err
 	}
+	if s.cfg.AllowBucket != nil && !s.cfg.AllowBucket(ca.Account, in.S3BucketName) {
+		return nil, pca.Errorf(pca.InvalidArgsException, "Audit reports of the account %s may not go to the bucket %s. Name a bucket that the server's setting audit-allowed-buckets lists for the account.", ca.Account, in.S3BucketName)
+	}
 	r := &store.AuditReport{
 		ID: uuid.NewString(), CA: ca.ID, CAARN: ca.ARN, Account: ca.Account,
 		Bucket: in.S3BucketName, Format: in.AuditReportResponseFormat,

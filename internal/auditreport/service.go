@@ -83,6 +83,9 @@ type Config struct {
 
 	Partition     string        // of ARNs; default aws
 	MinInterval   time.Duration // audit.min_interval between reports of a CA; 0 is off
+	// AllowBucket says whether an account's reports may go to a bucket, before
+	// the bucket is asked. Nil: to any.
+	AllowBucket   func(account, bucket string) bool
 	RefuseExpired bool          // audit.allowInactive=false: an EXPIRED CA gets no new report
 	RetryFor      time.Duration // how long errors of the bucket are retried; default 10 minutes
 	Memory        int           // bytes for the rendered rows of one large report; default 48 MiB
