@@ -53,14 +53,15 @@ type CertificateAuthority struct {
 	KeyStandard       pca.KeyStorageSecurityStandard
 	UsageMode         pca.CertificateAuthorityUsageMode
 	Tags              []pca.Tag
-	CreatedAt         time.Time // milliseconds
-	LastStateChangeAt time.Time // milliseconds
-	RestorableUntil   time.Time // zero unless Status is DELETED
-	CSR               []byte    // DER; nil while CREATING
-	KeyID             string    // name of the key in the keystore
-	AuditKey          string    // note verifier key of the log's signer
-	Installed         int64     // Generation of the installed certificate; 0 when none
-	NotAfter          time.Time // of the installed certificate; zero when none
+	CreatedAt         time.Time                      // milliseconds
+	LastStateChangeAt time.Time                      // milliseconds
+	RestorableUntil   time.Time                      // zero unless Status is DELETED; DELETED and zero is a tombstone, gone for good
+	DeletedFrom       pca.CertificateAuthorityStatus // the stored status before a deletion; empty unless Status is DELETED
+	CSR               []byte                         // DER; nil while CREATING
+	KeyID             string                         // name of the key in the keystore; empty once it is destroyed
+	AuditKey          string                         // note verifier key of the log's signer
+	Installed         int64                          // Generation of the installed certificate; 0 when none
+	NotAfter          time.Time                      // of the installed certificate; zero when none
 	Permissions       []Permission
 	Policy            string // resource policy as it was put, IAM JSON; empty for none
 	Version           int64  // counts changes; a writer must present the one it read

@@ -86,7 +86,7 @@ func versioned(c *conn, exists, id, update string, args ...driver.Value) error {
 	return must(found, err)
 }
 
-const caColumns = "id, arn, account, type, status, failure_reason, configuration, revocation, key_standard, usage_mode, tags, created_at, last_state_change_at, restorable_until, csr, key_id, audit_key, installed, not_after, version, permissions, policy"
+const caColumns = "id, arn, account, type, status, failure_reason, configuration, revocation, key_standard, usage_mode, tags, created_at, last_state_change_at, restorable_until, csr, key_id, audit_key, installed, not_after, version, permissions, policy, deleted_from"
 
 func caValues(ca *store.CertificateAuthority) ([]driver.Value, error) {
 	configuration, err1 := json.Marshal(&ca.Configuration)
@@ -99,7 +99,7 @@ func caValues(ca *store.CertificateAuthority) ([]driver.Value, error) {
 	return []driver.Value{
 		ca.ID, ca.ARN, ca.Account, string(ca.Type), string(ca.Status), string(ca.FailureReason), string(configuration), string(revocation),
 		string(ca.KeyStandard), string(ca.UsageMode), string(tags), ms(ca.CreatedAt), ms(ca.LastStateChangeAt), ms(ca.RestorableUntil),
-		blob(ca.CSR), ca.KeyID, ca.AuditKey, ca.Installed, ms(ca.NotAfter), ca.Version, string(permissions), ca.Policy,
+		blob(ca.CSR), ca.KeyID, ca.AuditKey, ca.Installed, ms(ca.NotAfter), ca.Version, string(permissions), ca.Policy, string(ca.DeletedFrom),
 	}, nil
 }
 
@@ -110,7 +110,7 @@ func scanCA(r *rows) (*store.CertificateAuthority, error) {
 		KeyStandard: pca.KeyStorageSecurityStandard(r.text(8)), UsageMode: pca.CertificateAuthorityUsageMode(r.text(9)),
 		CreatedAt: at(r.int(11)), LastStateChangeAt: at(r.int(12)), RestorableUntil: at(r.int(13)),
 		CSR: r.blob(14), KeyID: r.text(15), AuditKey: r.text(16), Installed: r.int(17), NotAfter: at(r.int(18)), Version: r.int(19),
-		Policy: r.text(21),
+		Policy: r.text(21), DeletedFrom: pca.CertificateAuthorityStatus(r.text(22)),
 	}
 	err1 := json.Unmarshal([]byte(r.text(6)), &ca.Configuration)
 	err2 := json.Unmarshal([]byte(r.text(7)), &ca.Revocation)
@@ -135,7 +135,7 @@ func (db *DB) CreateCA(ctx context.Context, ca *store.CertificateAuthority, toke
 				return err
 			}
 		}
-		n, err := c.exec("INSERT INTO certificate_authority ("+caColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", vals...)
+		n, err := c.exec("INSERT INTO certificate_authority ("+caColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", vals...)
 		if err == nil && n == 0 {
 			return &store.ExistsError{Kind: "certificate authority", Value: ca.ID}
 		}
@@ -168,7 +168,7 @@ func updateCA(c *conn, ca *store.CertificateAuthority) error {
 		return err
 	}
 	return versioned(c, "SELECT 1 FROM certificate_authority WHERE id = ?", ca.ID,
-		"UPDATE certificate_authority SET ("+caColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND version = ?",
+		"UPDATE certificate_authority SET ("+caColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND version = ?",
 		append(vals, ca.ID, ca.Version)...)
 }
 
@@ -216,21 +216,51 @@ func (db *DB) CA(ctx context.Context, id string) (ca *store.CertificateAuthority
 // was created at afterCreated with the id afterID. The zero time begins at the
 // first one.
 func (db *DB) CAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error) {
+	where, args := "(created_at, id) > (?, ?)", []driver.Value{ms(afterCreated), afterID}
+	if account != "" {
+		where, args = "account = ? AND "+where, append([]driver.Value{account}, args...)
+	}
+	return db.listCAs(ctx, limit, where, args...)
+}
+
+// SharedCAs lists, as CAs does, the CAs that have a policy and belong to other
+// accounts than the one that is given.
+func (db *DB) SharedCAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error) {
+	return db.listCAs(ctx, limit, "policy <> '' AND account <> ? AND (created_at, id) > (?, ?)", account, ms(afterCreated), afterID)
+}
+
+func (db *DB) listCAs(ctx context.Context, limit int, where string, args ...driver.Value) ([]*store.CertificateAuthority, error) {
 	var cas []*store.CertificateAuthority
 	var scanErr error
 	scan := func(r *rows) {
 		ca, err := scanCA(r)
 		cas, scanErr = append(cas, ca), errors.Join(scanErr, err)
 	}
-	where, args := "(created_at, id) > (?, ?)", []driver.Value{ms(afterCreated), afterID}
-	if account != "" {
-		where, args = "account = ? AND "+where, append([]driver.Value{account}, args...)
-	}
 	err := db.list(ctx, scan, "SELECT "+caColumns+" FROM certificate_authority WHERE "+where+" ORDER BY created_at, id LIMIT ?", append(args, int64(limit))...)
 	if err := errors.Join(err, scanErr); err != nil {
 		return nil, fmt.Errorf("listing CAs: %w", err)
 	}
 	return cas, nil
+}
+
+// CountCAs counts the CAs of an account that are not gone for good: those that
+// are DELETED count until they can no longer be restored.
+func (db *DB) CountCAs(ctx context.Context, account string, now time.Time) (n int64, err error) {
+	err = db.one(ctx, func(r *rows) { n = r.int(0) },
+		"SELECT count(*) FROM certificate_authority WHERE account = ? AND (status <> 'DELETED' OR restorable_until > ?)", account, ms(now))
+	if err != nil {
+		return 0, fmt.Errorf("counting CAs of %s: %w", account, err)
+	}
+	return n, nil
+}
+
+// CountCertificates counts what a CA issued. It reads all of its keys.
+func (db *DB) CountCertificates(ctx context.Context, ca string) (n int64, err error) {
+	err = db.one(ctx, func(r *rows) { n = r.int(0) }, "SELECT count(*) FROM certificate WHERE ca = ?", ca)
+	if err != nil {
+		return 0, fmt.Errorf("counting certificates of CA %s: %w", ca, err)
+	}
+	return n, nil
 }
 
 // InstalledCertificate gives one of the certificates that were imported into

@@ -117,6 +117,7 @@ CREATE TABLE certificate_authority (
 	created_at           BIGINT NOT NULL,
 	last_state_change_at BIGINT NOT NULL,
 	restorable_until     BIGINT NOT NULL,
+	deleted_from         TEXT   NOT NULL DEFAULT '',
 	csr                  BLOB   NOT NULL,
 	key_id               TEXT   NOT NULL,
 	audit_key            TEXT   NOT NULL,
@@ -125,6 +126,7 @@ CREATE TABLE certificate_authority (
 	version              BIGINT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX certificate_authority_created ON certificate_authority (account, created_at, id);
+CREATE INDEX certificate_authority_shared ON certificate_authority (created_at, id) WHERE policy <> '';
 
 CREATE TABLE installed_certificate (
 	ca           TEXT   NOT NULL,
@@ -192,4 +194,6 @@ CREATE TABLE access_key (
 const upgrade1 = `
 ALTER TABLE certificate_authority ADD COLUMN permissions TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE certificate_authority ADD COLUMN policy TEXT NOT NULL DEFAULT '';
+ALTER TABLE certificate_authority ADD COLUMN deleted_from TEXT NOT NULL DEFAULT '';
+CREATE INDEX certificate_authority_shared ON certificate_authority (created_at, id) WHERE policy <> '';
 `

@@ -59,6 +59,7 @@ func testAuthorities(t *testing.T, e Engine) {
 	}
 	stale := *ca
 	ca.Status, ca.FailureReason, ca.CSR, ca.RestorableUntil, ca.Tags, ca.Permissions, ca.Policy = "DELETED", "OTHER", []byte{1, 2}, epoch.Add(time.Hour), nil, nil, ""
+	ca.DeletedFrom = "DISABLED"
 	ca.Installed, ca.NotAfter, ca.Revocation = 3, epoch.Add(48*time.Hour), pca.RevocationConfiguration{}
 	if err := e.UpdateCA(ctx, ca); err != nil {
 		t.Fatal(err)
@@ -111,6 +112,51 @@ func testAuthorityList(t *testing.T, e Engine) {
 		if seen != want {
 			t.Errorf("account %q: %d CAs, want %d", account, seen, want)
 		}
+	}
+	testOverview(t, e)
+}
+
+// testOverview goes on with the 30 CAs of testAuthorityList, each with a policy.
+func testOverview(t *testing.T, e Engine) {
+	ctx := t.Context()
+	change := func(n int, edit func(*store.CertificateAuthority)) {
+		t.Helper()
+		ca, err := e.CA(ctx, caID(n))
+		if err == nil {
+			edit(ca)
+			err = e.UpdateCA(ctx, ca)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// 1 can be restored for a minute, 3 is gone.
+	change(1, func(ca *store.CertificateAuthority) {
+		ca.Status, ca.RestorableUntil = "DELETED", epoch.Add(time.Minute)
+	})
+	change(3, func(ca *store.CertificateAuthority) { ca.Status, ca.Policy = "DELETED", "" })
+	for at, want := range map[time.Time]int64{epoch: 14, epoch.Add(time.Minute): 13} {
+		if n, err := e.CountCAs(ctx, "222222222222", at); err != nil || n != want {
+			t.Errorf("%d CAs at %v, want %d (%v)", n, at, want, err)
+		}
+	}
+	for account, want := range map[string]int{"111111111111": 14, "222222222222": 15, "333333333333": 29} {
+		first, err := e.SharedCAs(ctx, account, time.Time{}, "", 2)
+		if err != nil || len(first) != 2 {
+			t.Fatalf("%d CAs, %v", len(first), err)
+		}
+		rest, err := e.SharedCAs(ctx, account, first[1].CreatedAt, first[1].ID, 100)
+		if err != nil || len(first)+len(rest) != want {
+			t.Errorf("%d CAs are shared by others than %s, want %d (%v)", len(first)+len(rest), account, want, err)
+		}
+		for _, ca := range append(first, rest...) {
+			if ca.Account == account || ca.Policy == "" {
+				t.Errorf("CA %s of %s with the policy %q is shared with %s", ca.ID, ca.Account, ca.Policy, account)
+			}
+		}
+	}
+	if n, err := e.CountCertificates(ctx, caID(1)); err != nil || n != 0 {
+		t.Errorf("%d certificates, %v", n, err)
 	}
 }
 

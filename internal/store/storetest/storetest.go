@@ -23,6 +23,7 @@ type Engine interface {
 	certlog.Store
 	certlog.Sealer
 	Authorities
+	Overview
 	Certificates
 	FailedIssuances
 	Reports
@@ -39,6 +40,13 @@ type Authorities interface {
 	CA(ctx context.Context, id string) (*store.CertificateAuthority, error)
 	CAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)
 	InstalledCertificate(ctx context.Context, ca string, generation int64) (*store.InstalledCertificate, error)
+}
+
+// Overview looks over all CAs.
+type Overview interface {
+	SharedCAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)
+	CountCAs(ctx context.Context, account string, now time.Time) (int64, error)
+	CountCertificates(ctx context.Context, ca string) (int64, error)
 }
 
 // Certificates reads what the log's transactions stored.
