@@ -88,7 +88,7 @@ func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuth
 	if err := issuance.CheckSigningAlgorithm(c.KeyAlgorithm, c.SigningAlgorithm); err != nil {
 		return err
 	}
-	subject, err := issuance.EncodeSubject(&c.Subject)
+	subject, err := issuance.EncodeSubject(&c.Subject, s.MixedSubjects)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuth
 	if len(subject) > maxSubject {
 		return pca.Errorf(pca.InvalidArgsException, "The subject of a certificate authority must not be longer than %d bytes of DER; this one has %d.", maxSubject, len(subject))
 	}
-	if err := issuance.CheckCSRExtensions(c.CsrExtensions); err != nil {
+	if err := issuance.CheckCSRExtensions(c.CsrExtensions, s.MixedSubjects); err != nil {
 		return err
 	}
 	if err := checkRevocation(in.RevocationConfiguration); err != nil {
@@ -242,8 +242,8 @@ func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.Certific
 			return fmt.Errorf("starting the log: %w", err)
 		}
 	}
-	c := &rec.Configuration
-	csr, err := issuance.CreateCSR(signer, &c.Subject, c.CsrExtensions, c.SigningAlgorithm)
+	// mixed: what the configuration holds was checked when it was taken.
+	csr, err := issuance.CreateCSR(signer, &rec.Configuration, true)
 	if err != nil {
 		return fmt.Errorf("making the CSR: %w", err)
 	}

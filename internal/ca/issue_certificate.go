@@ -105,7 +105,7 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 		s.Log.WarnContext(ctx, w, "certificate", certARN)
 	}
 	if tmpl.SelfSigned {
-		configured, err := issuance.EncodeSubject(&a.rec.Configuration.Subject)
+		configured, err := issuance.EncodeSubject(&a.rec.Configuration.Subject, true)
 		if err != nil || !bytes.Equal(configured, issued.RawSubject) {
 			s.Log.WarnContext(ctx, "the subject of a root certificate is not the one that its CA was created with", "certificate", certARN) // T-82
 		}

@@ -25,7 +25,7 @@ type issuer struct {
 // that cannot be had is no error of its own: the CA can still be described, its
 // certificates read and revoked, its reports made.
 func (s *Service) newIssuer(ctx context.Context, rec *store.CertificateAuthority, inst *store.InstalledCertificate) (*issuer, error) {
-	cfg := issuance.IssuerConfig{Type: rec.Type, UsageMode: rec.UsageMode}
+	cfg := issuance.IssuerConfig{Type: rec.Type, UsageMode: rec.UsageMode, Partition: s.Partition, MixedSubjects: s.MixedSubjects}
 	i := &issuer{}
 	signer, err := s.Keys.Signer(ctx, rec.KeyID)
 	if err != nil {

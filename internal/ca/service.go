@@ -74,6 +74,9 @@ type Config struct {
 	// ServerName starts the origin of every log: <ServerName>/audit/<CA id> (proof.md 2).
 	ServerName string
 
+	// MixedSubjects lets a subject have custom attributes beside standard ones (templates.md T-43).
+	MixedSubjects bool
+
 	Records      Records
 	Certificates Certificates
 	Entries      Log

@@ -179,24 +179,25 @@ func requestedExtensions(attributes cryptobyte.String) (list []Extension, err er
 }
 
 // CheckCSRExtensions refuses, as an InvalidArgsException, CsrExtensions that
-// CreateCSR cannot encode; nil is fine.
-func CheckCSRExtensions(e *pca.CsrExtensions) error {
-	_, err := csrExtensions(e)
+// CreateCSR cannot encode; nil is fine. mixed is EncodeSubject's.
+func CheckCSRExtensions(e *pca.CsrExtensions, mixed bool) error {
+	_, err := csrExtensions(e, mixed)
 	return err
 }
 
 // CreateCSR makes the DER certification request of a CA: subject and key,
-// basicConstraints critical CA:TRUE, and what e asks for (CA lifecycle 2, T-4.6).
-func CreateCSR(signer crypto.Signer, subject *pca.ASN1Subject, e *pca.CsrExtensions, algorithm pca.SigningAlgorithm) ([]byte, error) {
-	name, err := EncodeSubject(subject)
+// basicConstraints critical CA:TRUE, and the CsrExtensions that c asks for (CA
+// lifecycle 2, templates 4.6). mixed is EncodeSubject's.
+func CreateCSR(signer crypto.Signer, c *pca.CertificateAuthorityConfiguration, mixed bool) ([]byte, error) {
+	name, err := EncodeSubject(&c.Subject, mixed)
 	if err != nil {
 		return nil, err
 	}
-	extensions, err := csrExtensions(e)
+	extensions, err := csrExtensions(c.CsrExtensions, mixed)
 	if err != nil {
 		return nil, err
 	}
-	alg, err := algorithmFor(algorithm, signer.Public())
+	alg, err := algorithmFor(c.SigningAlgorithm, signer.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +230,7 @@ func CreateCSR(signer crypto.Signer, subject *pca.ASN1Subject, e *pca.CsrExtensi
 	return alg.sign(signer, info, false)
 }
 
-func csrExtensions(e *pca.CsrExtensions) ([]Extension, error) {
+func csrExtensions(e *pca.CsrExtensions, mixed bool) ([]Extension, error) {
 	list := []Extension{{OID: oidBasicConstraints, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}}
 	if e == nil {
 		return list, nil
@@ -242,14 +243,14 @@ func csrExtensions(e *pca.CsrExtensions) ([]Extension, error) {
 	if len(e.SubjectInformationAccess) == 0 {
 		return list, nil
 	}
-	value, err := encodeAccess(e.SubjectInformationAccess)
+	value, err := encodeAccess(e.SubjectInformationAccess, mixed)
 	if err != nil {
 		return nil, err
 	}
 	return append(list, Extension{OID: oidSubjectInfoAccess, Value: value}), nil
 }
 
-func encodeAccess(descriptions []pca.AccessDescription) ([]byte, error) {
+func encodeAccess(descriptions []pca.AccessDescription, mixed bool) ([]byte, error) {
 	var b cryptobyte.Builder
 	for i := range descriptions {
 		d := &descriptions[i]
@@ -257,7 +258,7 @@ func encodeAccess(descriptions []pca.AccessDescription) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		location, err := encodeGeneralName(&d.AccessLocation, "AccessLocation")
+		location, err := encodeGeneralName(&d.AccessLocation, "AccessLocation", mixed)
 		if err != nil {
 			return nil, err
 		}

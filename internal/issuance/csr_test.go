@@ -324,10 +324,10 @@ func TestCreateCSR(t *testing.T) {
 		{ecKey(t, elliptic.P256()), pca.SigningAlgorithm_SHA384WITHECDSA, ext, "2.5.29.19 critical=true 30030101ff\n2.5.29.15 critical=true 03020106\n1.3.6.1.5.5.7.1.11 critical=false " +
 			"304e301506082b060105050730058609" + "68747470733a2f2f61" + "301506082b0601050507300a8609" + "68747470733a2f2f62" + "301506082b0601050507300d8609" + "68747470733a2f2f63" + "300706022a03820164\n"},
 	} {
-		if err := CheckCSRExtensions(c.ext); err != nil {
+		if err := CheckCSRExtensions(c.ext, false); err != nil {
 			t.Error(err)
 		}
-		der, err := CreateCSR(c.key, s, c.ext, c.alg)
+		der, err := createCSR(c.key, s, c.ext, c.alg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,13 +353,13 @@ func TestCreateCSR(t *testing.T) {
 		"no location": {SubjectInformationAccess: []pca.AccessDescription{{AccessMethod: pca.AccessMethod{CustomObjectIdentifier: "1.2"}}}},
 		"bad OID":     {SubjectInformationAccess: []pca.AccessDescription{{AccessMethod: pca.AccessMethod{CustomObjectIdentifier: "1.99"}, AccessLocation: uri("https://a")}}},
 	} {
-		wantCode(t, CheckCSRExtensions(e), pca.InvalidArgsException)
-		_, err := CreateCSR(rsaKey(), s, e, pca.SigningAlgorithm_SHA256WITHRSA)
+		wantCode(t, CheckCSRExtensions(e, false), pca.InvalidArgsException)
+		_, err := createCSR(rsaKey(), s, e, pca.SigningAlgorithm_SHA256WITHRSA)
 		if got := wantCode(t, err, pca.InvalidArgsException); got == "" {
 			t.Error(what)
 		}
 	}
-	_, err := CreateCSR(rsaKey(), s, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
+	_, err := createCSR(rsaKey(), s, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
 	wantCode(t, err, pca.InvalidArgsException)
 }
 

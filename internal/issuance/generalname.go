@@ -28,8 +28,9 @@ func invalidArgs(format string, args ...any) error {
 }
 
 // encodeGeneralName encodes a GeneralName that has exactly one member
-// (templates 4.3); where names the list that it stands in, for messages.
-func encodeGeneralName(g *pca.GeneralName, where string) ([]byte, error) {
+// (templates 4.3); where names the list that it stands in, for messages, mixed
+// is EncodeSubject's.
+func encodeGeneralName(g *pca.GeneralName, where string, mixed bool) ([]byte, error) {
 	members := 0
 	for _, given := range [...]bool{g.OtherName != nil, g.Rfc822Name != "", g.DnsName != "", g.DirectoryName != nil,
 		g.EdiPartyName != nil, g.UniformResourceIdentifier != "", g.IpAddress != "", g.RegisteredId != ""} {
@@ -48,7 +49,7 @@ func encodeGeneralName(g *pca.GeneralName, where string) ([]byte, error) {
 	case g.DnsName != "":
 		return encodeIA5(nameDNS, g.DnsName, "DnsName", where)
 	case g.DirectoryName != nil:
-		return encodeDirectoryName(g.DirectoryName, where)
+		return encodeDirectoryName(g.DirectoryName, where, mixed)
 	case g.EdiPartyName != nil:
 		return encodeEDIParty(g.EdiPartyName, where)
 	case g.UniformResourceIdentifier != "":
@@ -88,8 +89,8 @@ func encodeOtherName(o *pca.OtherName, where string) ([]byte, error) {
 	})
 }
 
-func encodeDirectoryName(s *pca.ASN1Subject, where string) ([]byte, error) {
-	name, err := EncodeSubject(s)
+func encodeDirectoryName(s *pca.ASN1Subject, where string, mixed bool) ([]byte, error) {
+	name, err := EncodeSubject(s, mixed)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func TestGoldenCertificates(t *testing.T) {
 		if c.configured {
 			r.CRLURL, r.OCSPURL = "http://ca.example/crl/1.crl", "http://ca.example/ocsp"
 		}
-		api, err := encodePassthrough(r.Template, c.api)
+		api, err := encodePassthrough(r.Template, c.api, false)
 		if err != nil {
 			t.Fatal(err)
 		}

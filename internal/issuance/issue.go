@@ -27,6 +27,12 @@ type IssuerConfig struct {
 	// Certificate is the installed CA certificate (DER); nil while there is
 	// none, and then only self-signed templates can be issued.
 	Certificate []byte
+	// Partition is the server's; keys of kinds that it does not offer are
+	// refused in CSRs.
+	Partition string
+	// MixedSubjects lets a subject have custom attributes beside standard ones
+	// (T-43).
+	MixedSubjects bool
 	// Chain is that certificate's chain (DER), parent first; empty for a root.
 	Chain [][]byte
 }
@@ -147,13 +153,16 @@ func (i *Issuer) Issue(r Request) (*Issued, error) {
 	if !t.SelfSigned && i.rawName == nil {
 		return nil, pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for issuing certificates")
 	}
-	api, err := encodePassthrough(t, r.Passthrough)
+	api, err := encodePassthrough(t, r.Passthrough, i.cfg.MixedSubjects)
 	if err != nil {
 		return nil, err
 	}
 	csr, err := ParseCSR(r.CSR)
 	if err != nil {
 		return nil, err
+	}
+	if keyKind(csr.PublicKey) == pca.KeyAlgorithm_SM2 && i.cfg.Partition != partitionOfSM2 {
+		return nil, malformedCSR("The public key in the CSR is an SM2 key, which only servers of the partition %s accept. Use %s.", partitionOfSM2, acceptedKeys)
 	}
 	c, err := i.assemble(&r, csr, &api)
 	if err != nil {

@@ -312,7 +312,7 @@ func TestPathLength(t *testing.T) {
 func TestSelfSignedRules(t *testing.T) {
 	t.Parallel()
 	root := p256Root()
-	own, err := CreateCSR(root.key, &pca.ASN1Subject{CommonName: "root"}, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
+	own, err := createCSR(root.key, &pca.ASN1Subject{CommonName: "root"}, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestSelfSignedRules(t *testing.T) {
 	wantCode(t, err, pca.InvalidArgsException)
 
 	sub := newCA(t, root, ecKey(t, elliptic.P256()), pca.SigningAlgorithm_SHA256WITHECDSA, "SubordinateCACertificate_PathLen3", nil)
-	csr, err := CreateCSR(sub.key, &pca.ASN1Subject{CommonName: "sub"}, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
+	csr, err := createCSR(sub.key, &pca.ASN1Subject{CommonName: "sub"}, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,10 +146,11 @@ func standardMembers(s *pca.ASN1Subject) []typedValue {
 
 // EncodeSubject encodes an API subject as a DER Name: one attribute per RDN
 // (T-40 to T-46). A subject without attributes is the empty Name, 30 00. A
-// value that its attribute cannot hold is an InvalidArgsException.
-func EncodeSubject(s *pca.ASN1Subject) ([]byte, error) {
+// value that its attribute cannot hold is an InvalidArgsException; so are
+// custom attributes beside standard ones unless mixed lets them follow (T-43).
+func EncodeSubject(s *pca.ASN1Subject, mixed bool) ([]byte, error) {
 	attributes := standardMembers(s)
-	if len(attributes) > 0 && len(s.CustomAttributes) > 0 {
+	if !mixed && len(attributes) > 0 && len(s.CustomAttributes) > 0 {
 		return nil, pca.Errorf(pca.InvalidArgsException, "CustomAttributes cannot be used in combination with standard attributes.")
 	}
 	for _, c := range s.CustomAttributes {

@@ -19,13 +19,13 @@ type passthrough struct {
 
 // encodePassthrough encodes what the API supplies for the template and refuses
 // what has no meaning (templates 3 and 4). A template without API passthrough
-// ignores all of it (T-11).
-func encodePassthrough(t *Template, in *pca.ApiPassthrough) (p passthrough, err error) {
+// ignores all of it (T-11); mixed is EncodeSubject's.
+func encodePassthrough(t *Template, in *pca.ApiPassthrough, mixed bool) (p passthrough, err error) {
 	if in == nil || !t.APIPassthrough {
 		return p, nil
 	}
 	if in.Subject != nil {
-		if p.subject, err = EncodeSubject(in.Subject); err != nil {
+		if p.subject, err = EncodeSubject(in.Subject, mixed); err != nil {
 			return p, err
 		}
 		if isEmptySequence(p.subject) { // T-47
@@ -35,7 +35,7 @@ func encodePassthrough(t *Template, in *pca.ApiPassthrough) (p passthrough, err 
 	if in.Extensions == nil {
 		return p, nil
 	}
-	if err := p.addTyped(in.Extensions); err != nil {
+	if err := p.addTyped(in.Extensions, mixed); err != nil {
 		return p, err
 	}
 	if err := p.addCustom(in.Extensions.CustomExtensions); err != nil {
@@ -44,7 +44,7 @@ func encodePassthrough(t *Template, in *pca.ApiPassthrough) (p passthrough, err 
 	return p, nil
 }
 
-func (p *passthrough) addTyped(e *pca.Extensions) error {
+func (p *passthrough) addTyped(e *pca.Extensions, mixed bool) error {
 	if e.KeyUsage != nil {
 		if value := encodeKeyUsage(e.KeyUsage); value != nil {
 			p.extensions = append(p.extensions, Extension{OID: oidKeyUsage, Critical: true, Value: value})
@@ -56,7 +56,7 @@ func (p *passthrough) addTyped(e *pca.Extensions) error {
 		encode func(*pca.Extensions) ([]byte, error)
 	}{
 		{oidExtendedKeyUsage, len(e.ExtendedKeyUsage) > 0, encodeExtendedKeyUsage},
-		{oidSubjectAltName, len(e.SubjectAlternativeNames) > 0, encodeSubjectAltName},
+		{oidSubjectAltName, len(e.SubjectAlternativeNames) > 0, func(e *pca.Extensions) ([]byte, error) { return encodeSubjectAltName(e, mixed) }},
 		{oidCertificatePolicies, len(e.CertificatePolicies) > 0, encodePolicies},
 	} {
 		if !typed.given {
@@ -168,10 +168,10 @@ func keyPurpose(u *pca.ExtendedKeyUsage) (string, error) {
 	return oid, nil
 }
 
-func encodeSubjectAltName(e *pca.Extensions) ([]byte, error) {
+func encodeSubjectAltName(e *pca.Extensions, mixed bool) ([]byte, error) {
 	var b cryptobyte.Builder
 	for i := range e.SubjectAlternativeNames {
-		name, err := encodeGeneralName(&e.SubjectAlternativeNames[i], "SubjectAlternativeNames")
+		name, err := encodeGeneralName(&e.SubjectAlternativeNames[i], "SubjectAlternativeNames", mixed)
 		if err != nil {
 			return nil, err
 		}

@@ -42,7 +42,7 @@ func TestEncodeSubject(t *testing.T) {
 		{"country", pca.ASN1Subject{Country: "U1"}, ""},
 		{"invalid UTF-8", pca.ASN1Subject{CommonName: "\xff"}, ""},
 	} {
-		got, err := EncodeSubject(&c.subject)
+		got, err := EncodeSubject(&c.subject, false)
 		if c.want == "" {
 			wantCode(t, err, pca.InvalidArgsException)
 			continue
@@ -55,7 +55,7 @@ func TestEncodeSubject(t *testing.T) {
 			t.Errorf("%s:\n got %x, %v\nwant %x", c.what, got, err, want)
 		}
 	}
-	_, err := EncodeSubject(&pca.ASN1Subject{CommonName: "x", CustomAttributes: []pca.CustomAttribute{{ObjectIdentifier: "1.2.3", Value: "x"}}})
+	_, err := EncodeSubject(&pca.ASN1Subject{CommonName: "x", CustomAttributes: []pca.CustomAttribute{{ObjectIdentifier: "1.2.3", Value: "x"}}}, false)
 	if got, want := wantCode(t, err, pca.InvalidArgsException), "CustomAttributes cannot be used in combination with standard attributes."; got != want {
 		t.Errorf("message %q", got)
 	}
@@ -75,14 +75,14 @@ func TestSubjectLimits(t *testing.T) {
 			character = "1"
 		}
 		s := pca.ASN1Subject{CustomAttributes: []pca.CustomAttribute{{ObjectIdentifier: id, Value: strings.Repeat(character, limit)}}}
-		if _, err := EncodeSubject(&s); err != nil {
+		if _, err := EncodeSubject(&s, false); err != nil {
 			t.Errorf("%s with %d characters: %v", id, limit, err)
 		}
 		if limit == 256 {
 			continue // the shape's limit
 		}
 		s.CustomAttributes[0].Value += character
-		_, err := EncodeSubject(&s)
+		_, err := EncodeSubject(&s, false)
 		if got := wantCode(t, err, pca.InvalidArgsException); !strings.Contains(got, fmt.Sprint(limit)) {
 			t.Errorf("%s: message %q", id, got)
 		}
@@ -135,7 +135,7 @@ func TestGeneralNames(t *testing.T) {
 		{"no party", pca.GeneralName{EdiPartyName: &pca.EdiPartyName{NameAssigner: "n"}}, ""},
 		{"RegisteredId OID", pca.GeneralName{RegisteredId: "1"}, ""},
 	} {
-		got, err := encodeGeneralName(&c.name, "SubjectAlternativeNames")
+		got, err := encodeGeneralName(&c.name, "SubjectAlternativeNames", false)
 		if c.want == "" {
 			wantCode(t, err, pca.InvalidArgsException)
 			continue
@@ -201,7 +201,7 @@ func TestCustomExtensions(t *testing.T) {
 	}
 	value := func(hex string) string { return base64.StdEncoding.EncodeToString(unhex(t, hex)) }
 	null := value("0500")
-	p, err := encodePassthrough(tmpl, custom(pca.CustomExtension{ObjectIdentifier: "1.2.3", Value: null, Critical: true}, pca.CustomExtension{ObjectIdentifier: "1.2.2", Value: value("30030101ff")}))
+	p, err := encodePassthrough(tmpl, custom(pca.CustomExtension{ObjectIdentifier: "1.2.3", Value: null, Critical: true}, pca.CustomExtension{ObjectIdentifier: "1.2.2", Value: value("30030101ff")}), false)
 	if err != nil || show(p.extensions) != "1.2.3 critical=true 0500\n1.2.2 critical=false 30030101ff\n" {
 		t.Errorf("%s, %v", show(p.extensions), err)
 	}
@@ -220,7 +220,7 @@ func TestCustomExtensions(t *testing.T) {
 		"wide integer":       custom(pca.CustomExtension{ObjectIdentifier: "1.2.3", Value: value("02020001")}),
 		"too deep":           custom(pca.CustomExtension{ObjectIdentifier: "1.2.3", Value: base64.StdEncoding.EncodeToString(nested(t, 70))}),
 	} {
-		_, err := encodePassthrough(tmpl, in)
+		_, err := encodePassthrough(tmpl, in, false)
 		if wantCode(t, err, pca.InvalidArgsException) == "" {
 			t.Error(what)
 		}
@@ -228,18 +228,18 @@ func TestCustomExtensions(t *testing.T) {
 	twice := custom(pca.CustomExtension{ObjectIdentifier: "2.5.29.15", Value: value("03020780")})
 	twice.Extensions.KeyUsage = &pca.KeyUsage{CRLSign: true}
 	for _, in := range []*pca.ApiPassthrough{twice, custom(pca.CustomExtension{ObjectIdentifier: "2.5.29.15", Value: null}, pca.CustomExtension{ObjectIdentifier: "2.5.29.15", Value: null})} {
-		_, err := encodePassthrough(tmpl, in)
+		_, err := encodePassthrough(tmpl, in, false)
 		if got := wantCode(t, err, pca.InvalidArgsException); got != "Duplicate extension 2.5.29.15." {
 			t.Errorf("message %q", got)
 		}
 	}
 	// T-51: a key usage without bits is none, so that the custom one stands alone.
 	twice.Extensions.KeyUsage = &pca.KeyUsage{}
-	if p, err := encodePassthrough(tmpl, twice); err != nil || len(p.extensions) != 1 {
+	if p, err := encodePassthrough(tmpl, twice, false); err != nil || len(p.extensions) != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
 	// T-11: a base template ignores all of it, whatever it says.
-	if p, err := encodePassthrough(template(t, "EndEntityCertificate"), custom(pca.CustomExtension{ObjectIdentifier: "x"})); err != nil || p.extensions != nil {
+	if p, err := encodePassthrough(template(t, "EndEntityCertificate"), custom(pca.CustomExtension{ObjectIdentifier: "x"}), false); err != nil || p.extensions != nil {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

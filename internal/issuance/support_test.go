@@ -73,7 +73,7 @@ func der(t testing.TB, build func(b *cryptobyte.Builder)) []byte {
 // name encodes a subject from API members.
 func name(t testing.TB, s pca.ASN1Subject) []byte {
 	t.Helper()
-	b, err := EncodeSubject(&s)
+	b, err := EncodeSubject(&s, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,10 +212,14 @@ func newRoot(t testing.TB, key crypto.Signer, alg pca.SigningAlgorithm, tmpl str
 	return newCA(t, nil, key, alg, tmpl, api)
 }
 
+func createCSR(key crypto.Signer, subject *pca.ASN1Subject, e *pca.CsrExtensions, algorithm pca.SigningAlgorithm) ([]byte, error) {
+	return CreateCSR(key, &pca.CertificateAuthorityConfiguration{Subject: *subject, CsrExtensions: e, SigningAlgorithm: algorithm}, false)
+}
+
 // newCA makes a CA below parent, or a root, and installs its certificate.
 func newCA(t testing.TB, parent *authority, key crypto.Signer, alg pca.SigningAlgorithm, tmpl string, api *pca.ApiPassthrough) *authority {
 	t.Helper()
-	csr, err := CreateCSR(key, &pca.ASN1Subject{Organization: "Example", CommonName: "CA " + tmpl}, nil, alg)
+	csr, err := createCSR(key, &pca.ASN1Subject{Organization: "Example", CommonName: "CA " + tmpl}, nil, alg)
 	if err != nil {
 		t.Fatal(err)
 	}
