@@ -107,7 +107,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		return nil, fmt.Errorf("deriving the page key: %w", err)
 	}
 	h.cas, err = ca.New(ctx, ca.Config{
-		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName,
+		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName, MixedSubjects: cfg.MixedSubjects,
 		Records: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
 		Caller:    caller,
 		Authorize: awsjson.Authorize,

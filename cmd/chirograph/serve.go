@@ -47,6 +47,8 @@ type serveConfig struct {
 	// AuditAllowedBuckets are the ACCOUNT=BUCKET pairs that reports may go to; empty: any.
 	AuditAllowedBuckets string
 
+	MixedSubjects bool // custom attributes beside standard ones
+
 	Throttle       string // rates, as parseThrottle reads them
 	Quota          string // as parseQuota reads them
 	MaxInFlight    int    // API calls served at a time; 0: any number
@@ -139,6 +141,7 @@ at the next start.`,
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.DurationVar(&cfg.AuditMinInterval, "audit-min-interval", cfg.AuditMinInterval, "least time between two reports of a CA; 0 switches the rule off")
 	f.BoolVar(&cfg.AuditAllowInactive, "audit-allow-inactive", cfg.AuditAllowInactive, "let expired CAs have reports")
+	f.BoolVar(&cfg.MixedSubjects, "subject-allow-mixed", cfg.MixedSubjects, "let subjects have CustomAttributes beside standard attributes, which come first; AWS documents that as an error")
 	f.StringVar(&cfg.AuditPreflight, "audit-preflight", cfg.AuditPreflight, "how a bucket is tried before a report is accepted: off, head or write")
 	f.StringVar(&cfg.AuditAllowedBuckets, "audit-allowed-buckets", cfg.AuditAllowedBuckets, "the only buckets that reports may go to: ACCOUNT=BUCKET items separated by commas, * for every account (default: any bucket)")
 	f.StringVar(&cfg.Throttle, "throttle", cfg.Throttle, "requests per second of an account: off, aws (AWS's figures), or items such as aws,IssueCertificate=100")
