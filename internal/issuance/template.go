@@ -113,3 +113,12 @@ func LookupTemplate(arn, partition string) (*Template, error) {
 	t.ARN = arn
 	return &t, nil
 }
+
+// Templates lists the ARNs of all templates in a partition, in no particular order.
+func Templates(partition string) []string {
+	var arns []string
+	for name := range templateTable() {
+		arns = append(arns, "arn:"+partition+":acm-pca:::template/"+name+templateVersion)
+	}
+	return arns
+}
