@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests talk to, where they are missing: the aws
-# CLI, boto3, OpenSSL, strace, a Java runtime (Debian packages) and versitygw, a
-# foreign S3 server (Go module). Usage: tools.sh DIR VERSITYGW-MODULE
+# CLI, boto3, OpenSSL, strace, a Java runtime (Debian packages), a second OpenSSL
+# that has ML-DSA, and versitygw, a foreign S3 server (Go module). Usage: tools.sh DIR VERSITYGW-MODULE
 set -euo pipefail
 dir=$1 versitygw=$2
 mkdir -p "$dir"
@@ -13,12 +13,43 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v strace >/dev/null || missing+=(strace)
 command -v java >/dev/null || missing+=(default-jdk-headless)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+[[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
 if ((${#missing[@]})); then
 	sudo=()
 	if [[ $(id -u) != 0 ]]; then sudo=(sudo); fi
 	echo "installing Debian packages: ${missing[*]}"
 	"${sudo[@]}" apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# OpenSSL has ML-DSA since 3.5. Where the system's is older, that of Debian 13 is
+# unpacked beside it, with the C library that it needs; nothing is installed.
+if [[ ! -x $dir/openssl35 ]]; then
+	rm -rf "$dir/openssl35.d" && mkdir -p "$dir/openssl35.d"/{lists/partial,cache/archives/partial,root}
+	if openssl list -public-key-algorithms | grep ML-DSA-65 >/dev/null; then
+		ln -sf "$(command -v openssl)" "$dir/openssl35"
+	else
+		echo "fetching OpenSSL 3.5 from Debian 13"
+		keys=/usr/share/keyrings/debian-archive-keyring.gpg
+		echo "deb [signed-by=$keys] http://deb.debian.org/debian trixie main" >"$dir/openssl35.d/sources.list"
+		options=(-qq -o Debug::NoLocking=1 -o APT::Sandbox::User= -o Acquire::Retries=3 -o Acquire::Languages=none
+			-o Dir::Etc::SourceList="$dir/openssl35.d/sources.list" -o Dir::Etc::SourceParts=-
+			-o Dir::State::Lists="$dir/openssl35.d/lists" -o Dir::State::Status=/dev/null -o Dir::Cache="$dir/openssl35.d/cache")
+		apt-get "${options[@]}" update
+		(cd "$dir/openssl35.d" && apt-get "${options[@]}" download openssl libssl3t64 libc6 libzstd1 zlib1g)
+		for package in "$dir"/openssl35.d/*.deb; do
+			dpkg-deb -x "$package" "$dir/openssl35.d/root"
+		done
+		rm -rf "$dir"/openssl35.d/{lists,cache} "$dir"/openssl35.d/*.deb
+		cat >"$dir/openssl35.d/openssl" <<EOF
+#!/usr/bin/env bash
+libraries=\$(echo "$dir"/openssl35.d/root/usr/lib/*-linux-gnu*)
+exec "\$libraries"/ld-linux*.so.* --library-path "\$libraries" "$dir/openssl35.d/root/usr/bin/openssl" "\$@"
+EOF
+		chmod +x "$dir/openssl35.d/openssl"
+		"$dir/openssl35.d/openssl" list -public-key-algorithms | grep ML-DSA-65 >/dev/null
+		ln -sf "$dir/openssl35.d/openssl" "$dir/openssl35"
+	fi
 fi
 
 if [[ ! -x $dir/versitygw ]]; then
