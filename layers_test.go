@@ -22,14 +22,17 @@ var floors = map[string]int{
 	"internal/sigv4":    0,
 	"internal/keystore": 0,
 	"internal/iam":      0,
+	"internal/shape":    0,
 
 	"internal/issuance": 1,
 	"internal/awsjson":  1,
+	"internal/awsquery": 1,
 	"internal/store":    1,
 	"internal/bucket":   1,
 
 	"internal/ca":              2,
 	"internal/auditreport":     2,
+	"internal/identity":        2,
 	"internal/store/storetest": 2,
 
 	"internal/server": 3,
