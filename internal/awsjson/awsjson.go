@@ -18,10 +18,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net/http"
 	"net/netip"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -33,6 +35,7 @@ import (
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/shape"
 	"chirograph.dev/internal/sigv4"
 )
 
@@ -56,6 +59,10 @@ const (
 
 // Config is all that a Handler needs.
 type Config struct {
+	// Service is the service's name in signatures and actions, TargetPrefix
+	// what X-Amz-Target begins with. Empty: those of AWS Private CA.
+	Service, TargetPrefix string
+
 	Partition string   // of ARNs; default aws
 	Regions   []string // regions to accept in signatures; none: any
 	// Credentials knows who signs.
@@ -114,6 +121,41 @@ func Op[In, Out any, P request[In]](name string, f func(context.Context, *In) (*
 	}
 }
 
+// ShapeOp makes an Operation of a method whose input and output are structs as
+// the room shape knows them, for services other than AWS Private CA. Its name
+// is that of the input without "Input".
+func ShapeOp[In, Out any](f func(context.Context, *In) (*Out, error)) Operation {
+	empty := reflect.TypeFor[Out]().NumField() == 0
+	return Operation{
+		name: strings.TrimSuffix(reflect.TypeFor[In]().Name(), "Input"),
+		decode: func(body []byte) (any, error) {
+			in := new(In)
+			return in, shapeError(shape.JSON(body, in))
+		},
+		call: func(ctx context.Context, in any) (any, error) {
+			out, err := f(ctx, in.(*In))
+			switch {
+			case err != nil || empty:
+				return nil, err
+			case out == nil:
+				return nil, errors.New("the operation has neither an output nor an error")
+			}
+			return json.RawMessage(shape.AppendJSON(nil, out)), nil
+		},
+	}
+}
+
+func shapeError(err error) error {
+	var e *shape.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.Malformed:
+		return pca.Errorf(pca.SerializationException, "%s", e.Message)
+	}
+	return pca.Errorf(pca.ValidationException, "%s", e.Message)
+}
+
 // Handler answers the API. It is safe for concurrent use.
 type Handler struct {
 	cfg        Config
@@ -128,6 +170,9 @@ type Handler struct {
 // New makes a Handler. An operation that the API does not have, or that is
 // given twice, is an error.
 func New(cfg Config) (*Handler, error) {
+	if cfg.Service == "" {
+		cfg.Service, cfg.TargetPrefix = pca.Service, pca.TargetPrefix
+	}
 	if cfg.Partition == "" {
 		cfg.Partition = "aws"
 	}
@@ -153,7 +198,10 @@ func New(cfg Config) (*Handler, error) {
 		known[op.Name] = true
 	}
 	for _, op := range cfg.Operations {
-		target := pca.TargetPrefix + "." + op.name
+		if cfg.Service != pca.Service {
+			known[op.name] = true // there is no list to hold it against
+		}
+		target := cfg.TargetPrefix + "." + op.name
 		if !known[op.name] || h.operations[target] != nil {
 			return nil, fmt.Errorf("operation %q is not one of the API, or is given twice", op.name)
 		}
@@ -165,7 +213,7 @@ func New(cfg Config) (*Handler, error) {
 		}
 	}
 	h.verifier = sigv4.New(sigv4.Config{
-		Secret: cfg.Credentials.Secret, Services: []string{pca.Service}, Regions: cfg.Regions, Now: cfg.Now,
+		Secret: cfg.Credentials.Secret, Services: []string{cfg.Service}, Regions: cfg.Regions, Now: cfg.Now,
 	})
 	return h, nil
 }
@@ -360,6 +408,11 @@ func signatureError(err error) error {
 // authorizeCall checks the kind of the ARN, and then whether the caller may.
 func (h *Handler) authorizeCall(r *http.Request, c *call, in any) error {
 	resource, account := "*", ""
+	if about, ok := in.(interface {
+		Resource(partition string, caller *iam.Principal) string
+	}); ok {
+		resource = about.Resource(h.cfg.Partition, c.Caller)
+	}
 	if about, ok := in.(interface{ Resource() string }); ok {
 		arn, err := pca.ParseCAARN(about.Resource(), h.cfg.Partition)
 		if err != nil {
@@ -373,7 +426,7 @@ func (h *Handler) authorizeCall(r *http.Request, c *call, in any) error {
 		}
 	}
 	c.conditions = h.conditions(r, in)
-	return h.authorize(r.Context(), c, pca.Service+":"+c.Operation, resource, account)
+	return h.authorize(r.Context(), c, h.cfg.Service+":"+c.Operation, resource, account)
 }
 
 func (h *Handler) checkCertificateARN(s string, ca pca.ARN) error {
@@ -418,6 +471,8 @@ func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
 		m["aws:UserAgent"] = []string{agent}
 	}
 	switch in := in.(type) {
+	case interface{ Conditions() map[string][]string }:
+		maps.Copy(m, in.Conditions())
 	case *pca.IssueCertificateRequest:
 		m["acm-pca:TemplateArn"] = []string{h.template(in.TemplateArn)}
 	case *pca.CreateCertificateAuthorityRequest:
@@ -463,12 +518,20 @@ type panicked struct {
 
 func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// answerOf is what the caller is told of err.
+// answerOf is what the caller is told of err. Errors of other rooms that are
+// meant for the caller name their code and message.
 func answerOf(ctx context.Context, err error, c *call) *pca.Error {
 	var e *pca.Error
+	var told interface {
+		error
+		ErrorCode() string
+		ErrorMessage() string
+	}
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.As(err, &told):
+		return &pca.Error{Code: pca.Code(told.ErrorCode()), Message: told.ErrorMessage(), Err: err}
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		return pca.Errorf(pca.RequestTimeoutException, "The request was given up before it was answered.")
 	}
