@@ -1116,3 +1116,84 @@ func withoutScheme(url string) string {
 	}
 	return url
 }
+
+// Condition keys that requests give, besides those of every request.
+
+func tagConditions(tags []Tag) map[string][]string {
+	m := map[string][]string{}
+	for _, t := range tags {
+		m["aws:RequestTag/"+t.Key] = []string{t.Value}
+		m["aws:TagKeys"] = append(m["aws:TagKeys"], t.Key)
+	}
+	return m
+}
+
+func tagKeyConditions(keys []string) map[string][]string {
+	return map[string][]string{"aws:TagKeys": keys}
+}
+
+func policyCondition(arn string) map[string][]string {
+	return map[string][]string{"iam:PolicyARN": {arn}}
+}
+
+func boundaryConditions(arn string, tags []Tag) map[string][]string {
+	m := tagConditions(tags)
+	if arn != "" {
+		m["iam:PermissionsBoundary"] = []string{arn}
+	}
+	return m
+}
+
+// Conditions are the condition keys that the request gives.
+func (in *CreateUserInput) Conditions() map[string][]string {
+	return boundaryConditions(in.PermissionsBoundary, in.Tags)
+}
+func (in *CreateRoleInput) Conditions() map[string][]string {
+	return boundaryConditions(in.PermissionsBoundary, in.Tags)
+}
+func (in *PutUserPermissionsBoundaryInput) Conditions() map[string][]string {
+	return boundaryConditions(in.PermissionsBoundary, nil)
+}
+func (in *PutRolePermissionsBoundaryInput) Conditions() map[string][]string {
+	return boundaryConditions(in.PermissionsBoundary, nil)
+}
+func (in *TagUserInput) Conditions() map[string][]string      { return tagConditions(in.Tags) }
+func (in *TagRoleInput) Conditions() map[string][]string      { return tagConditions(in.Tags) }
+func (in *UntagUserInput) Conditions() map[string][]string    { return tagKeyConditions(in.TagKeys) }
+func (in *UntagRoleInput) Conditions() map[string][]string    { return tagKeyConditions(in.TagKeys) }
+func (in *CreatePolicyInput) Conditions() map[string][]string { return tagConditions(in.Tags) }
+func (in *CreateOpenIDConnectProviderInput) Conditions() map[string][]string {
+	return tagConditions(in.Tags)
+}
+func (in *CreateAccountInput) Conditions() map[string][]string { return tagConditions(in.Tags) }
+func (in *AttachUserPolicyInput) Conditions() map[string][]string {
+	return policyCondition(in.PolicyArn)
+}
+func (in *DetachUserPolicyInput) Conditions() map[string][]string {
+	return policyCondition(in.PolicyArn)
+}
+func (in *AttachRolePolicyInput) Conditions() map[string][]string {
+	return policyCondition(in.PolicyArn)
+}
+func (in *DetachRolePolicyInput) Conditions() map[string][]string {
+	return policyCondition(in.PolicyArn)
+}
+
+// Conditions are the condition keys that the request gives.
+func (in *AssumeRoleInput) Conditions() map[string][]string {
+	m := tagConditions(in.Tags)
+	m["sts:RoleSessionName"] = []string{in.RoleSessionName}
+	if in.ExternalId != "" {
+		m["sts:ExternalId"] = []string{in.ExternalId}
+	}
+	if in.SourceIdentity != "" {
+		m["sts:SourceIdentity"] = []string{in.SourceIdentity}
+	}
+	return m
+}
+
+// Conditions are the condition keys that the request gives; those of the token
+// come with its verification.
+func (in *AssumeRoleWithWebIdentityInput) Conditions() map[string][]string {
+	return map[string][]string{"sts:RoleSessionName": {in.RoleSessionName}}
+}
