@@ -168,6 +168,7 @@ func (h *house) wire() error {
 				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
 			},
 		},
+		Query: h.queryServices(),
 		Ready: func(context.Context) bool { return h.ready.Load() },
 	})
 	return err

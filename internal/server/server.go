@@ -1,5 +1,5 @@
-// Package server is the whole house behind one http.Handler: the API, STS'
-// GetCallerIdentity, health and metrics. Listeners, TLS, time-outs and limits
+// Package server is the whole house behind one http.Handler: the API, IAM, STS
+// and Organizations, health and metrics. Listeners, TLS, time-outs and limits
 // of connections belong to the program that serves it.
 package server
 
@@ -16,14 +16,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/awsquery"
+	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
 )
 
 // Config is what a server is made of.
 type Config struct {
 	// API is the operations and who may call them. Its Observe, when set, is
-	// called besides the server's own metrics. STS uses its Credentials.
+	// called besides the server's own metrics.
 	API awsjson.Config
+	// Query is the services of the Query protocol, IAM and STS; Resource as
+	// there, may be nil.
+	Query    []awsquery.Service
+	Resource func(ctx context.Context, in awsquery.Input, caller *iam.Principal) (string, error)
+	// Others are more services of the API's protocol, such as Organizations.
+	// They know callers and write logs as the API does.
+	Others []awsjson.Config
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
 	Ready func(ctx context.Context) bool
@@ -37,7 +46,8 @@ type Config struct {
 
 type server struct {
 	api     *awsjson.Handler
-	sts     *sts
+	query   *awsquery.Handler
+	others  map[string]*awsjson.Handler // by prefix of X-Amz-Target
 	metrics http.Handler
 	cfg     Config
 }
@@ -70,7 +80,7 @@ func New(cfg Config) (http.Handler, error) {
 		}
 	}
 	next := cfg.API.Observe
-	cfg.API.Observe = func(operation, code string, d time.Duration) {
+	observe := func(operation, code string, d time.Duration) {
 		requests.WithLabelValues(operation, code).Inc()
 		durations.WithLabelValues(operation).Observe(d.Seconds())
 		if code == string(pca.ThrottlingException) {
@@ -80,14 +90,28 @@ func New(cfg Config) (http.Handler, error) {
 			next(operation, code, d)
 		}
 	}
-	api, err := awsjson.New(cfg.API)
-	if err != nil {
+	cfg.API.Observe = observe
+	s := &server{
+		cfg: cfg, others: map[string]*awsjson.Handler{},
+		metrics: promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{Registry: cfg.Registry}),
+	}
+	var err error
+	if s.api, err = awsjson.New(cfg.API); err != nil {
 		return nil, err
 	}
-	return &server{
-		api: api, sts: newSTS(cfg.API), cfg: cfg,
-		metrics: promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{Registry: cfg.Registry}),
-	}, nil
+	for _, other := range cfg.Others {
+		other.Partition, other.Credentials, other.Log, other.Now = cfg.API.Partition, cfg.API.Credentials, cfg.API.Log, cfg.API.Now
+		// Operations of two services may have one name.
+		other.Observe = func(operation, code string, d time.Duration) { observe(other.Service+":"+operation, code, d) }
+		if s.others[other.TargetPrefix], err = awsjson.New(other); err != nil {
+			return nil, err
+		}
+	}
+	s.query, err = awsquery.New(awsquery.Config{
+		Partition: cfg.API.Partition, Credentials: cfg.API.Credentials, Services: cfg.Query, Resource: cfg.Resource,
+		Observe: observe, Log: cfg.API.Log, Now: cfg.API.Now,
+	})
+	return s, err
 }
 
 // ServeHTTP routes: what nobody else takes is the API's to refuse.
@@ -98,26 +122,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.health(w, r)
 	case r.URL.Path == "/metrics" && read && s.mayReadMetrics(r):
 		s.metrics.ServeHTTP(w, r)
-	case r.URL.Path == "/" && isQueryProtocol(r):
-		s.sts.ServeHTTP(w, r)
+	case r.URL.Path == "/" && awsquery.IsRequest(r):
+		s.query.ServeHTTP(w, r)
 	default:
+		service, _, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		if other := s.others[service]; other != nil {
+			other.ServeHTTP(w, r)
+			return
+		}
 		s.api.ServeHTTP(w, r)
 	}
-}
-
-// isQueryProtocol tells STS' requests from the API's, which name their target
-// in a header.
-func isQueryProtocol(r *http.Request) bool {
-	if r.Header.Get("X-Amz-Target") != "" {
-		return false
-	}
-	switch r.Method {
-	case http.MethodPost:
-		return strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), formType)
-	case http.MethodGet:
-		return r.URL.Query().Has("Action")
-	}
-	return false
 }
 
 func (s *server) health(w http.ResponseWriter, r *http.Request) {

@@ -33,7 +33,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/awsquery"
 	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/identity"
 	"chirograph.dev/internal/pca"
 )
 
@@ -78,7 +80,10 @@ func config(t *testing.T) Config {
 		adminID:       principal(t, "admin", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"acm-pca:*","Resource":"*"}}`),
 		"AKIDAUDITOR": principal(t, "auditor", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"acm-pca:Describe*","Resource":"*"}}`),
 	}
-	return Config{API: awsjson.Config{
+	return Config{Query: []awsquery.Service{{
+		Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+		Operations: []awsquery.Operation{awsquery.Signed(getCallerIdentity)},
+	}}, API: awsjson.Config{
 		Regions: []string{"us-east-1"},
 		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Credentials: keys(func(id string) (string, *iam.Principal, error) {
@@ -111,6 +116,11 @@ func config(t *testing.T) Config {
 			awsjson.Op("RevokeCertificate", func(context.Context, *pca.RevokeCertificateRequest) (*struct{}, error) { return nil, nil }),
 		},
 	}}
+}
+
+func getCallerIdentity(ctx context.Context, _ *identity.GetCallerIdentityInput) (*identity.GetCallerIdentityOutput, error) {
+	p := awsquery.Caller(ctx)
+	return &identity.GetCallerIdentityOutput{UserId: p.ID, Account: p.Account, Arn: p.ARN}, nil
 }
 
 func serve(t *testing.T, cfg Config) *httptest.Server {
@@ -293,7 +303,7 @@ func TestSTS(t *testing.T) {
 		{"POST", "", "Action=<b>&Version=2011-06-15", "InvalidAction", 400},
 		{"POST", "", "Version=2011-06-15", "MissingAction", 400},
 		{"POST", "", "Action=%zz", "MalformedInput", 400},
-		{"POST", "", "Action=" + strings.Repeat("x", maxForm), "MalformedInput", 400},
+		{"POST", "", "Action=" + strings.Repeat("x", 64<<10), "RequestEntityTooLarge", 413},
 		{"GET", "Action=AssumeRole&Version=2011-06-15", "", "InvalidAction", 400},
 		{"GET", "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Signature=0", "", "IncompleteSignature", 403},
 		{"POST", "X-Amz-Signature=0", "Action=GetCallerIdentity&Version=2011-06-15", "MissingAuthenticationToken", 403},
@@ -390,7 +400,7 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{
 		"# TYPE pca_api_requests_total counter",
 		`pca_api_requests_total{code="OK",operation="DescribeCertificateAuthority"} 2`,
-		`pca_api_requests_total{code="OK",operation="GetCallerIdentity"} 1`,
+		`pca_api_requests_total{code="OK",operation="sts:GetCallerIdentity"} 1`,
 		`pca_api_requests_total{code="ResourceNotFoundException",operation="DescribeCertificateAuthority"} 1`,
 		`pca_api_requests_total{code="UnknownOperationException",operation="unknown"} 1`,
 		"# TYPE pca_api_request_duration_seconds histogram",
