@@ -1,0 +1,3 @@
+module chirograph.dev/clients/served
+
+go 1.26.0
