@@ -81,7 +81,7 @@ type ASN1Subject struct {
 	Initials                   string            `json:"Initials,omitempty"`
 	Pseudonym                  string            `json:"Pseudonym,omitempty"`
 	GenerationQualifier        string            `json:"GenerationQualifier,omitempty"`
-	CustomAttributes           []CustomAttribute `json:"CustomAttributes,omitempty"`
+	CustomAttributes           []CustomAttribute `json:"CustomAttributes,omitzero"`
 }
 
 func (v *ASN1Subject) decode(d *decoder) {
@@ -480,7 +480,7 @@ type CreateCertificateAuthorityRequest struct {
 	CertificateAuthorityType          CertificateAuthorityType          `json:"CertificateAuthorityType"`
 	IdempotencyToken                  string                            `json:"IdempotencyToken,omitempty"`
 	KeyStorageSecurityStandard        KeyStorageSecurityStandard        `json:"KeyStorageSecurityStandard,omitempty"`
-	Tags                              []Tag                             `json:"Tags,omitempty"`
+	Tags                              []Tag                             `json:"Tags,omitzero"`
 	UsageMode                         CertificateAuthorityUsageMode     `json:"UsageMode,omitempty"`
 }
 
@@ -720,7 +720,7 @@ var enumCrlType = []string{"COMPLETE", "PARTITIONED"}
 // CsrExtensions is a structure of the API.
 type CsrExtensions struct {
 	KeyUsage                 *KeyUsage           `json:"KeyUsage,omitempty"`
-	SubjectInformationAccess []AccessDescription `json:"SubjectInformationAccess,omitempty"`
+	SubjectInformationAccess []AccessDescription `json:"SubjectInformationAccess,omitzero"`
 }
 
 func (v *CsrExtensions) decode(d *decoder) {
@@ -1109,11 +1109,11 @@ var enumExtendedKeyUsageType = []string{"SERVER_AUTH", "CLIENT_AUTH", "CODE_SIGN
 
 // Extensions is a structure of the API.
 type Extensions struct {
-	CertificatePolicies     []PolicyInformation `json:"CertificatePolicies,omitempty"`
-	ExtendedKeyUsage        []ExtendedKeyUsage  `json:"ExtendedKeyUsage,omitempty"`
+	CertificatePolicies     []PolicyInformation `json:"CertificatePolicies,omitzero"`
+	ExtendedKeyUsage        []ExtendedKeyUsage  `json:"ExtendedKeyUsage,omitzero"`
 	KeyUsage                *KeyUsage           `json:"KeyUsage,omitempty"`
-	SubjectAlternativeNames []GeneralName       `json:"SubjectAlternativeNames,omitempty"`
-	CustomExtensions        []CustomExtension   `json:"CustomExtensions,omitempty"`
+	SubjectAlternativeNames []GeneralName       `json:"SubjectAlternativeNames,omitzero"`
+	CustomExtensions        []CustomExtension   `json:"CustomExtensions,omitzero"`
 }
 
 func (v *Extensions) decode(d *decoder) {
@@ -1689,7 +1689,7 @@ func (v *ListCertificateAuthoritiesRequest) Decode(b []byte) error { return deco
 // ListCertificateAuthoritiesResponse is a structure of the API.
 type ListCertificateAuthoritiesResponse struct {
 	NextToken              string                 `json:"NextToken,omitempty"`
-	CertificateAuthorities []CertificateAuthority `json:"CertificateAuthorities,omitempty"`
+	CertificateAuthorities []CertificateAuthority `json:"CertificateAuthorities,omitzero"`
 }
 
 // ListPermissionsRequest is a structure of the API.
@@ -1739,7 +1739,7 @@ func (v *ListPermissionsRequest) Resource() string { return v.CertificateAuthori
 // ListPermissionsResponse is a structure of the API.
 type ListPermissionsResponse struct {
 	NextToken   string       `json:"NextToken,omitempty"`
-	Permissions []Permission `json:"Permissions,omitempty"`
+	Permissions []Permission `json:"Permissions,omitzero"`
 }
 
 // ListTagsRequest is a structure of the API.
@@ -1789,7 +1789,7 @@ func (v *ListTagsRequest) Resource() string { return v.CertificateAuthorityArn }
 // ListTagsResponse is a structure of the API.
 type ListTagsResponse struct {
 	NextToken string `json:"NextToken,omitempty"`
-	Tags      []Tag  `json:"Tags,omitempty"`
+	Tags      []Tag  `json:"Tags,omitzero"`
 }
 
 // OcspConfiguration is a structure of the API.
@@ -1864,14 +1864,14 @@ type Permission struct {
 	CreatedAt               *Timestamp   `json:"CreatedAt,omitempty"`
 	Principal               string       `json:"Principal,omitempty"`
 	SourceAccount           string       `json:"SourceAccount,omitempty"`
-	Actions                 []ActionType `json:"Actions,omitempty"`
+	Actions                 []ActionType `json:"Actions,omitzero"`
 	Policy                  string       `json:"Policy,omitempty"`
 }
 
 // PolicyInformation is a structure of the API.
 type PolicyInformation struct {
 	CertPolicyId     string                `json:"CertPolicyId"`
-	PolicyQualifiers []PolicyQualifierInfo `json:"PolicyQualifiers,omitempty"`
+	PolicyQualifiers []PolicyQualifierInfo `json:"PolicyQualifiers,omitzero"`
 }
 
 func (v *PolicyInformation) decode(d *decoder) {

@@ -251,7 +251,11 @@ func (g *generator) structure(n string, s *shape, input bool) {
 	for _, m := range s.Members {
 		req := slices.Contains(s.Required, m.Name)
 		tag := m.Name
-		if g.m.Shapes[m.Shape].Type != "boolean" && !req {
+		switch t := g.m.Shapes[m.Shape].Type; {
+		case req || t == "boolean":
+		case t == "list":
+			tag += ",omitzero" // an empty list is there: boto3 has no key for what is not
+		default:
 			tag += ",omitempty"
 		}
 		g.p("%s %s `json:%q`", m.Name, g.goType(n, m.Name, m.Shape, req), tag)
