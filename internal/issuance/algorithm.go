@@ -28,14 +28,15 @@ import (
 	"chirograph.dev/internal/pca"
 )
 
-// oidSM2 is the signature with SM3 (GM/T 0015, RFC 8998), with the default
-// user id; curveSM2 the DER of the curve's name. OIDs of ML-DSA (RFC 9881 2)
-// end with the octet that this prefix lacks.
+// oidSM2 is SM2 with SM3 (GM/T 0015), curveSM2 the DER of the curve's name, and
+// userSM2 the user id that certificates are signed with (GB/T 35276). OIDs of
+// ML-DSA (RFC 9881 2) end with the octet that oidMLDSA lacks.
 const (
 	oidSM2         = "\x2a\x81\x1c\xcf\x55\x01\x83\x75"
 	oidEC          = "\x2a\x86\x48\xce\x3d\x02\x01"
 	curveSM2       = "\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d"
 	oidMLDSA       = "\x60\x86\x48\x01\x65\x03\x04\x03"
+	userSM2        = "1234567812345678"
 	partitionOfSM2 = "aws-cn"
 )
 
@@ -176,7 +177,7 @@ func messageDigest(key crypto.PublicKey, hash crypto.Hash, message []byte) ([]by
 		return h.Sum(make([]byte, 0, 64)), nil
 	}
 	if k, ok := key.(*ecdsa.PublicKey); ok && sm2.IsSM2PublicKey(k) {
-		za, err := sm2.CalculateZA(k, nil)
+		za, err := sm2.CalculateZA(k, []byte(userSM2))
 		if err != nil {
 			return nil, fmt.Errorf("hashing for SM2: %w", err)
 		}

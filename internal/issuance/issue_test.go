@@ -456,17 +456,6 @@ func (s badSigner) Sign(r io.Reader, digest []byte, o crypto.SignerOpts) ([]byte
 	return sig, err
 }
 
-func TestSelfCheck(t *testing.T) {
-	t.Parallel()
-	root := *p256Root()
-	root.config.Signer = badSigner{root.key.(*ecdsa.PrivateKey)}
-	r := request(t, "EndEntityCertificate", csrSpec{subject: name(t, pca.ASN1Subject{CommonName: "x"})}.pem(t, ecKey(t, elliptic.P256())))
-	root.config.Verify = true
-	if out, err := root.issuer(t).Issue(r); err == nil || out != nil {
-		t.Error("a wrong signature left the issuer")
-	}
-}
-
 func TestSerial(t *testing.T) {
 	t.Parallel()
 	const each, workers = 12500, 8

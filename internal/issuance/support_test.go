@@ -10,7 +10,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -118,10 +120,7 @@ func (s csrSpec) der(t testing.TB, key crypto.Signer) []byte {
 		})
 	})
 	if s.algorithm == "" {
-		s.algorithm = pca.SigningAlgorithm_SHA256WITHECDSA
-		if isRSA(key.Public()) {
-			s.algorithm = pca.SigningAlgorithm_SHA256WITHRSA
-		}
+		s.algorithm = anyAlgorithm(key)
 	}
 	alg, err := algorithmFor(s.algorithm, key.Public())
 	if err != nil {
@@ -192,8 +191,8 @@ func dnsNames(t testing.TB, names ...string) []byte {
 // authority is a CA for tests.
 type authority struct {
 	key    crypto.Signer
-	cert   *x509.Certificate
-	chain  [][]byte // parents
+	cert   *x509.Certificate // nil for SM2
+	chain  [][]byte          // parents
 	config IssuerConfig
 }
 
@@ -204,6 +203,13 @@ func (a *authority) issuer(t testing.TB) *Issuer {
 		t.Fatal(err)
 	}
 	return i
+}
+
+func (a *authority) algorithm() pca.KeyAlgorithm { return keyKind(a.key.Public()) }
+
+// anyAlgorithm is one that goes with the key; the SHA-256 one where there are several.
+func anyAlgorithm(key crypto.Signer) pca.SigningAlgorithm {
+	return signingAlgorithms(keyKind(key.Public()))[0]
 }
 
 // newRoot makes a root through CreateCSR, Issue and CheckImport.
@@ -223,17 +229,14 @@ func newCA(t testing.TB, parent *authority, key crypto.Signer, alg pca.SigningAl
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &authority{key: key, config: IssuerConfig{Type: pca.CertificateAuthorityType_ROOT, Signer: key}}
+	a := &authority{key: key, config: IssuerConfig{Type: pca.CertificateAuthorityType_ROOT, Signer: key, Partition: "aws-cn"}}
 	signing, years := a, int64(10)
 	if parent != nil {
 		signing, years = parent, 5
 		a.config.Type = pca.CertificateAuthorityType_SUBORDINATE
-		a.chain = append([][]byte{parent.cert.Raw}, parent.chain...)
+		a.chain = append([][]byte{parent.config.Certificate}, parent.chain...)
 	}
-	signedWith := pca.SigningAlgorithm_SHA256WITHECDSA
-	if isRSA(signing.key.Public()) {
-		signedWith = pca.SigningAlgorithm_SHA256WITHRSA
-	}
+	signedWith := anyAlgorithm(signing.key)
 	if parent == nil {
 		signedWith = alg
 	}
@@ -247,7 +250,8 @@ func newCA(t testing.TB, parent *authority, key crypto.Signer, alg pca.SigningAl
 	if err != nil {
 		t.Fatalf("%s: import: %v", tmpl, err)
 	}
-	if a.cert, err = x509.ParseCertificate(imported.Certificate); err != nil {
+	// crypto/x509 cannot read certificates with SM2 keys.
+	if a.cert, err = x509.ParseCertificate(imported.Certificate); err != nil && a.algorithm() != pca.KeyAlgorithm_SM2 {
 		t.Fatal(err)
 	}
 	a.config.Certificate, a.config.Chain = imported.Certificate, imported.Chain
@@ -313,13 +317,41 @@ func show(list []Extension) string {
 // openssl runs the openssl command, which the tests need.
 func openssl(t testing.TB, stdin []byte, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "openssl", args...)
+	return run(t, "openssl", stdin, args...)
+}
+
+// openssl35 runs an openssl that has ML-DSA: .tools/openssl35, which make tools fetches.
+func openssl35(t testing.TB, stdin []byte, args ...string) string {
+	t.Helper()
+	program, err := exec.LookPath("openssl35")
+	if err != nil {
+		program = filepath.Join("..", "..", ".tools", "openssl35")
+		if _, err := os.Stat(program); err != nil {
+			t.Fatal("this test needs OpenSSL 3.5 or later as openssl35: run `make tools`")
+		}
+	}
+	return run(t, program, stdin, args...)
+}
+
+func run(t testing.TB, program string, stdin []byte, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Stdin = strings.NewReader(string(stdin))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// file writes text into a new file.
+func file(t testing.TB, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // certSpec is a certificate to make as another CA's software might.
@@ -354,11 +386,7 @@ func (s certSpec) der(t testing.TB, key, signer crypto.Signer) []byte {
 	}
 	alg := signatureAlgorithm{identifier: unhex(t, s.algorithm), hash: s.hash}
 	if s.algorithm == "" {
-		name := pca.SigningAlgorithm_SHA256WITHECDSA
-		if isRSA(signer.Public()) {
-			name = pca.SigningAlgorithm_SHA256WITHRSA
-		}
-		alg, _ = lookupSignatureAlgorithm(name)
+		alg, _ = lookupSignatureAlgorithm(anyAlgorithm(signer))
 	}
 	tbs := der(t, func(b *cryptobyte.Builder) {
 		b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
