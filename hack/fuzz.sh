@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the module, SECONDS for all of them together. An
+# input that fails is kept in testdata/fuzz of its package, where every later
+# run of the tests tries it. Usage: fuzz.sh SECONDS
+set -euo pipefail
+seconds=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+mapfile -t targets < <(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sed 's/:func / /' | sort)
+((${#targets[@]})) || { echo "no fuzz target" >&2; exit 1; }
+each=$((seconds / ${#targets[@]}))
+((each)) || each=1
+echo "${#targets[@]} fuzz targets, $each s each"
+failed=0
+for target in "${targets[@]}"; do
+	read -r file name <<<"$target"
+	package=$(dirname "$file")
+	binary=$work/${package//\//-}
+	[[ -x $binary ]] || go test -c -fuzz=. -o "$binary" "./$package"
+	if ! (cd "$package" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "${each}s" -test.fuzzcachedir "$work/corpus/$package") >"$work/out" 2>&1; then
+		echo "FAIL $package $name"
+		cat "$work/out"
+		failed=1
+		continue
+	fi
+	echo "ok   $package $name: $(grep -Eo 'execs: [0-9]+' "$work/out" | tail -1)"
+done
+exit $failed
