@@ -11,8 +11,8 @@
 //	enum            the strings that it can be, parted by |
 //
 // Fields are strings, ints, bools, times, pointers to those or to structs,
-// structs, lists of strings and of structs, and, for answers, maps from string
-// to int. Embedded structs count as their fields.
+// structs, lists of strings and of structs, and, in answers of XML, maps from
+// string to int. Embedded structs count as their fields.
 package shape
 
 import (
