@@ -18,9 +18,12 @@ import (
 	"chirograph.dev/internal/store/sqlite"
 )
 
-// addKeys puts access keys into the folder of a server that has stopped. The
-// secret of each is its id.
-func addKeys(t *testing.T, dataDir string, keys ...store.AccessKey) {
+// keyOf is the access key of a user who has one policy and is named after it.
+type keyOf struct{ ID, Account, Policy string }
+
+// addKeys puts users with access keys into the folder of a server that has
+// stopped. The secret of each is its id.
+func addKeys(t *testing.T, dataDir string, keys ...keyOf) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(dataDir, "chirograph.db")})
 	if err != nil {
@@ -36,12 +39,17 @@ func addKeys(t *testing.T, dataDir string, keys ...store.AccessKey) {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
-		if k.SealedSecret, err = sealer.SealSecret([]byte(k.ID), accessKeyContext(k.ID)); err != nil {
+		sealed, err := sealer.SealSecret([]byte(k.ID), accessKeyContext(k.ID))
+		if err != nil {
 			t.Fatal(err)
 		}
-		k.PrincipalARN = "arn:aws:iam::" + k.Account + ":user/" + strings.ToLower(k.ID)
-		k.PrincipalID, k.CreatedAt = "AIDA"+k.ID, time.Now().UTC().Truncate(time.Millisecond)
-		if err := db.PutAccessKey(t.Context(), &k); err != nil {
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		user := &store.Identity{ID: "AIDA" + k.ID, Kind: store.KindUser, Account: k.Account, Name: strings.ToLower(k.ID), Path: "/", CreatedAt: now,
+			Inline: []store.InlinePolicy{{Name: "policy", Document: k.Policy}}}
+		if err := db.CreateIdentity(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.CreateAccessKey(t.Context(), &store.AccessKey{ID: k.ID, SealedSecret: sealed, Account: k.Account, User: user.ID, Active: true, CreatedAt: now}, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,13 +82,13 @@ func TestNarrowPolicies(t *testing.T) {
 		return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 	}
 	addKeys(t, first.DataDir,
-		store.AccessKey{ID: "AKIANOTHING", Account: account, Policy: allow(`{"Effect":"Allow","Action":"iam:*","Resource":"*"}`)},
-		store.AccessKey{ID: "AKIAREADER", Account: account, Policy: allow(`{"Effect":"Allow","Action":["acm-pca:Describe*","acm-pca:GetCertificate"],"Resource":"` + root.arn + `"}`)},
-		store.AccessKey{ID: "AKIAISSUER", Account: account, Policy: allow(
+		keyOf{ID: "AKIANOTHING", Account: account, Policy: allow(`{"Effect":"Allow","Action":"iam:*","Resource":"*"}`)},
+		keyOf{ID: "AKIAREADER", Account: account, Policy: allow(`{"Effect":"Allow","Action":["acm-pca:Describe*","acm-pca:GetCertificate"],"Resource":"` + root.arn + `"}`)},
+		keyOf{ID: "AKIAISSUER", Account: account, Policy: allow(
 			`{"Effect":"Allow","Action":"acm-pca:IssueCertificate","Resource":"*","Condition":{"ArnEquals":{"acm-pca:TemplateArn":"arn:aws:acm-pca:::template/EndEntityCertificate/V1"}}}`,
 			`{"Effect":"Allow","Action":"acm-pca:CreateCertificateAuthority","Resource":"*"}`)},
-		store.AccessKey{ID: "AKIASTRANGER", Account: "210987654321", Policy: administratorPolicy},
-		store.AccessKey{ID: "AKIABROKEN", Account: account, Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*"}]}`},
+		keyOf{ID: "AKIASTRANGER", Account: "210987654321", Policy: administratorPolicy},
+		keyOf{ID: "AKIABROKEN", Account: account, Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*"}]}`},
 	)
 	i := start(t, func(cfg *serveConfig) { cfg.DataDir = first.DataDir })
 

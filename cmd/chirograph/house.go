@@ -96,7 +96,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		return nil, err
 	}
 	cfg = h.cfg
-	h.people = &people{db: h.db, keys: h.keys, partition: cfg.Partition, cache: map[string]person{}}
+	h.people = &people{db: h.db, keys: h.keys, partition: cfg.Partition, account: cfg.Account, cache: map[string]person{}}
 	if err := h.people.ensureAdministrator(ctx, cfg.Account); err != nil {
 		return nil, err
 	}
@@ -440,9 +440,9 @@ func writeFile(path, text string) error {
 
 // people knows the access keys. It is safe for concurrent use.
 type people struct {
-	db        *sqlite.DB
-	keys      *keystore.Store
-	partition string
+	db                 *sqlite.DB
+	keys               *keystore.Store
+	partition, account string
 
 	mu    sync.RWMutex
 	cache map[string]person // by access key id
@@ -458,12 +458,9 @@ const administratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"All
 
 // ensureAdministrator makes the administrator's access key on first start.
 func (p *people) ensureAdministrator(ctx context.Context, account string) error {
-	keys, err := p.db.AccessKeys(ctx)
-	if err != nil {
-		return fmt.Errorf("listing access keys: %w", err)
-	}
-	if len(keys) > 0 {
-		return nil
+	users, err := p.db.Identities(ctx, account, store.KindUser, "", 1)
+	if err != nil || len(users) > 0 {
+		return err
 	}
 	var random [10 + 30]byte
 	rand.Read(random[:])
@@ -473,13 +470,12 @@ func (p *people) ensureAdministrator(ctx context.Context, account string) error 
 	if err != nil {
 		return fmt.Errorf("sealing the administrator's secret: %w", err)
 	}
-	err = p.db.PutAccessKey(ctx, &store.AccessKey{
-		ID: id, SealedSecret: sealed, Account: account,
-		PrincipalARN: "arn:" + p.partition + ":iam::" + account + ":user/admin",
-		PrincipalID:  "AIDA" + id[4:],
-		Policy:       administratorPolicy,
-		CreatedAt:    time.Now().UTC().Truncate(time.Millisecond),
-	})
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	user := &store.Identity{ID: "AIDA" + id[4:], Kind: store.KindUser, Account: account, Name: "admin", Path: "/", CreatedAt: now, Inline: []store.InlinePolicy{{Name: "administrator", Document: administratorPolicy}}}
+	if err := p.db.CreateIdentity(ctx, user); err != nil {
+		return err
+	}
+	err = p.db.CreateAccessKey(ctx, &store.AccessKey{ID: id, SealedSecret: sealed, Account: account, User: user.ID, Active: true, CreatedAt: now}, 2)
 	if err != nil {
 		return fmt.Errorf("storing the administrator's access key: %w", err)
 	}
@@ -491,16 +487,15 @@ func accessKeyContext(id string) string { return "access key " + id }
 // administrator gives the access key that was made first, which is the
 // administrator's, with its secret.
 func (p *people) administrator(ctx context.Context) (id, secret string, err error) {
-	keys, err := p.db.AccessKeys(ctx)
-	if err != nil {
-		return "", "", fmt.Errorf("listing access keys: %w", err)
+	users, err := p.db.Identities(ctx, p.account, store.KindUser, "", 1)
+	if err != nil || len(users) == 0 {
+		return "", "", errors.Join(errors.New("there is no user"), err)
 	}
-	if len(keys) == 0 {
-		return "", "", errors.New("there is no access key")
+	keys, err := p.db.AccessKeys(ctx, users[0].ID)
+	if err != nil || len(keys) == 0 {
+		return "", "", errors.Join(errors.New("there is no access key"), err)
 	}
-	first := slices.MinFunc(keys, func(a, b *store.AccessKey) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
-	})
+	first := keys[0]
 	secret, _, ok, err := p.Credential(ctx, first.ID)
 	if err != nil || !ok {
 		return "", "", fmt.Errorf("reading the administrator's access key: %w", err)
@@ -542,13 +537,21 @@ func (p *people) Credential(ctx context.Context, id string) (string, *iam.Princi
 	if err != nil {
 		return "", nil, false, fmt.Errorf("opening the secret of access key %s: %w", id, err)
 	}
-	policy, err := iam.ParsePolicy([]byte(k.Policy))
-	if err != nil {
-		return "", nil, false, fmt.Errorf("reading the policy of access key %s: %w", id, err)
+	who = person{string(secret), &iam.Principal{Account: k.Account, Service: k.Service}}
+	if k.User != "" {
+		u, err := p.db.IdentityByID(ctx, k.User)
+		if err != nil {
+			return "", nil, false, err
+		}
+		who.principal = &iam.Principal{Account: u.Account, ARN: "arn:" + p.partition + ":iam::" + u.Account + ":user" + u.Path + u.Name, ID: u.ID}
+		for _, inline := range u.Inline {
+			policy, err := iam.ParsePolicy([]byte(inline.Document))
+			if err != nil {
+				return "", nil, false, fmt.Errorf("reading the policy of user %s: %w", u.Name, err)
+			}
+			who.principal.Policies = append(who.principal.Policies, policy)
+		}
 	}
-	who = person{string(secret), &iam.Principal{
-		Account: k.Account, ARN: k.PrincipalARN, ID: k.PrincipalID, Service: k.Service, Policies: []*iam.Policy{policy},
-	}}
 	p.mu.Lock()
 	p.cache[id] = who
 	p.mu.Unlock()

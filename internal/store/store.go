@@ -1,6 +1,6 @@
 // Package store holds the records other than the log itself: certificate
 // authorities, certificates, revocations, idempotency tokens, audit reports,
-// access keys. The engines are below it (sqlite); storetest is the one suite
+// accounts, users, roles, policies, access keys. The engines are below it (sqlite); storetest is the one suite
 // that every engine passes.
 //
 // An engine is one type that satisfies certlog.Store, certlog.Sealer and the
@@ -28,6 +28,12 @@ const (
 	KindRevocation  = "revocation"
 	KindToken       = "token"
 	KindReportSlot  = "report slot"
+	KindIdentity    = "identity"       // of that kind and name
+	KindAccessKey   = "access key"     // the user has as many as it may, or still has some
+	KindPolicy      = "managed policy" // of that ARN
+	KindAttachment  = "attachment"     // the policy is attached to an identity
+	KindProvider    = "OIDC provider"
+	KindAccount     = "account" // of that id, or with that e-mail address
 )
 
 // ExistsError is the cause of a certlog.RowError, or the answer to a create:
@@ -175,16 +181,4 @@ type UploadedPart struct {
 	ETag     string
 	Checksum string // CRC64NVME, base64; empty when the store takes none
 	SHA256   []byte
-}
-
-// AccessKey is a long-lived credential of a principal.
-type AccessKey struct {
-	ID           string
-	SealedSecret []byte // sealed by the keystore's master key
-	Account      string
-	PrincipalARN string
-	PrincipalID  string
-	Service      string // service principal name when the key is a service's
-	Policy       string // identity policy, IAM JSON
-	CreatedAt    time.Time
 }

@@ -324,10 +324,14 @@ func prepareSchema(c *conn) error {
 	}
 	// One transaction: a crash in between leaves the store as it was.
 	return inTransaction(c, func() error {
-		if err := script(c, upgrade1); err != nil {
+		err := script(c, upgrade1)
+		if err == nil {
+			err = upgradeKeys(c)
+		}
+		if err != nil {
 			return fmt.Errorf("upgrading the store from format 1: %w", err)
 		}
-		_, err := c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
+		_, err = c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
 		return err
 	})
 }

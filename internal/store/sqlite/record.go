@@ -440,44 +440,6 @@ func (db *DB) DeleteUploadedParts(ctx context.Context, report string) error {
 	return nil
 }
 
-const keyColumns = "id, sealed_secret, account, principal_arn, principal_id, service, policy, created_at"
-
-func scanKey(r *rows) *store.AccessKey {
-	return &store.AccessKey{
-		ID: r.text(0), SealedSecret: r.blob(1), Account: r.text(2), PrincipalARN: r.text(3), PrincipalID: r.text(4),
-		Service: r.text(5), Policy: r.text(6), CreatedAt: at(r.int(7)),
-	}
-}
-
-// PutAccessKey stores an access key, in the place of one with the same id.
-func (db *DB) PutAccessKey(ctx context.Context, k *store.AccessKey) error {
-	err := db.change(ctx, "INSERT INTO access_key ("+keyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET sealed_secret = excluded.sealed_secret, account = excluded.account, principal_arn = excluded.principal_arn, principal_id = excluded.principal_id, service = excluded.service, policy = excluded.policy, created_at = excluded.created_at`,
-		k.ID, blob(k.SealedSecret), k.Account, k.PrincipalARN, k.PrincipalID, k.Service, k.Policy, ms(k.CreatedAt))
-	if err != nil {
-		return fmt.Errorf("storing access key %s: %w", k.ID, err)
-	}
-	return nil
-}
-
-// AccessKey gives an access key by its id, or store.ErrNotFound.
-func (db *DB) AccessKey(ctx context.Context, id string) (key *store.AccessKey, err error) {
-	err = db.one(ctx, func(r *rows) { key = scanKey(r) }, "SELECT "+keyColumns+" FROM access_key WHERE id = ?", id)
-	if err != nil {
-		return nil, fmt.Errorf("reading access key: %w", err)
-	}
-	return key, nil
-}
-
-// AccessKeys lists all access keys by their ids.
-func (db *DB) AccessKeys(ctx context.Context) (keys []*store.AccessKey, err error) {
-	err = db.list(ctx, func(r *rows) { keys = append(keys, scanKey(r)) }, "SELECT "+keyColumns+" FROM access_key ORDER BY id")
-	if err != nil {
-		return nil, fmt.Errorf("listing access keys: %w", err)
-	}
-	return keys, nil
-}
-
 // PutFailedIssuance keeps why a certificate with that serial was not issued
 // though its ARN had been answered, and reserves the call's token, which may be
 // nil; a token that is reserved already is a *store.ExistsError.

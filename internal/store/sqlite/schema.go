@@ -177,23 +177,127 @@ CREATE TABLE uploaded_part (
 	sha256   BLOB   NOT NULL,
 	PRIMARY KEY (report, number)
 ) WITHOUT ROWID;
+` + identitySchema
+
+// identitySchema is who may do what; part of schema.
+const identitySchema = `
+CREATE TABLE account (
+	id        TEXT   NOT NULL PRIMARY KEY,
+	name      TEXT   NOT NULL,
+	email     TEXT   NOT NULL,
+	status    TEXT   NOT NULL,
+	joined    TEXT   NOT NULL,
+	joined_at BIGINT NOT NULL,
+	version   BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX account_email ON account (email);
+
+CREATE TABLE account_request (
+	id             TEXT   NOT NULL PRIMARY KEY,
+	name           TEXT   NOT NULL,
+	state          TEXT   NOT NULL,
+	requested_at   BIGINT NOT NULL,
+	account        TEXT   NOT NULL,
+	failure_reason TEXT   NOT NULL
+) WITHOUT ROWID;
+
+-- Users and roles.
+CREATE TABLE identity (
+	id               TEXT   NOT NULL PRIMARY KEY,
+	kind             TEXT   NOT NULL,
+	account          TEXT   NOT NULL,
+	name             TEXT   NOT NULL,
+	name_key         TEXT   NOT NULL, -- the name in lower case
+	path             TEXT   NOT NULL,
+	trust            TEXT   NOT NULL,
+	description      TEXT   NOT NULL,
+	max_session      BIGINT NOT NULL, -- seconds
+	boundary         TEXT   NOT NULL,
+	created_at       BIGINT NOT NULL,
+	last_used_at     BIGINT NOT NULL,
+	last_used_region TEXT   NOT NULL,
+	version          BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX identity_name ON identity (account, kind, name_key);
+CREATE INDEX identity_boundary ON identity (boundary);
+
+CREATE TABLE inline_policy (
+	identity TEXT NOT NULL,
+	name     TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (identity, name)
+) WITHOUT ROWID;
+
+CREATE TABLE attached_policy (
+	identity TEXT NOT NULL,
+	policy   TEXT NOT NULL, -- ARN
+	PRIMARY KEY (identity, policy)
+) WITHOUT ROWID;
+CREATE INDEX attached_policy_policy ON attached_policy (policy, identity);
+
+-- owner is the id of an identity, or the ARN of a policy or provider.
+CREATE TABLE identity_tag (
+	owner TEXT NOT NULL,
+	key   TEXT NOT NULL,
+	value TEXT NOT NULL,
+	PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
+
+CREATE TABLE managed_policy (
+	arn             TEXT   NOT NULL PRIMARY KEY,
+	id              TEXT   NOT NULL,
+	account         TEXT   NOT NULL,
+	name            TEXT   NOT NULL,
+	name_key        TEXT   NOT NULL,
+	path            TEXT   NOT NULL,
+	description     TEXT   NOT NULL,
+	default_version BIGINT NOT NULL,
+	last_version    BIGINT NOT NULL,
+	created_at      BIGINT NOT NULL,
+	updated_at      BIGINT NOT NULL,
+	version         BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX managed_policy_name ON managed_policy (account, name_key);
+
+CREATE TABLE managed_policy_version (
+	policy     TEXT   NOT NULL,
+	number     BIGINT NOT NULL,
+	document   TEXT   NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (policy, number)
+) WITHOUT ROWID;
+
+CREATE TABLE oidc_provider (
+	arn         TEXT   NOT NULL PRIMARY KEY,
+	account     TEXT   NOT NULL,
+	url         TEXT   NOT NULL,
+	client_ids  TEXT   NOT NULL, -- JSON, as thumbprints
+	thumbprints TEXT   NOT NULL,
+	created_at  BIGINT NOT NULL,
+	version     BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX oidc_provider_account ON oidc_provider (account);
 
 CREATE TABLE access_key (
-	id            TEXT   NOT NULL PRIMARY KEY,
-	sealed_secret BLOB   NOT NULL,
-	account       TEXT   NOT NULL,
-	principal_arn TEXT   NOT NULL,
-	principal_id  TEXT   NOT NULL,
-	service       TEXT   NOT NULL,
-	policy        TEXT   NOT NULL,
-	created_at    BIGINT NOT NULL
+	id                TEXT   NOT NULL PRIMARY KEY,
+	sealed_secret     BLOB   NOT NULL,
+	account           TEXT   NOT NULL,
+	identity          TEXT   NOT NULL, -- of the user; empty for a service's key
+	service           TEXT   NOT NULL,
+	active            BIGINT NOT NULL,
+	created_at        BIGINT NOT NULL,
+	last_used_at      BIGINT NOT NULL,
+	last_used_service TEXT   NOT NULL,
+	last_used_region  TEXT   NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX access_key_identity ON access_key (identity);
 `
 
-// upgrade1 makes a store of format 1 one of format 2.
+// upgrade1 makes room in a store of format 1 for format 2; upgradeKeys fills it.
 const upgrade1 = `
 ALTER TABLE certificate_authority ADD COLUMN permissions TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE certificate_authority ADD COLUMN policy TEXT NOT NULL DEFAULT '';
 ALTER TABLE certificate_authority ADD COLUMN deleted_from TEXT NOT NULL DEFAULT '';
 CREATE INDEX certificate_authority_shared ON certificate_authority (created_at, id) WHERE policy <> '';
-`
+ALTER TABLE access_key RENAME TO access_key_1;
+` + identitySchema

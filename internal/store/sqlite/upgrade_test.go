@@ -40,11 +40,53 @@ const oldCA = `INSERT INTO certificate_authority VALUES ('11111111-2222-3333-444
 	'123456789012', 'ROOT', 'ACTIVE', '', '{"KeyAlgorithm":"EC_prime256v1","SigningAlgorithm":"SHA256WITHECDSA","Subject":{"CommonName":"old"}}', '{}', '', 'GENERAL_PURPOSE', '[{"Key":"k","Value":"v"}]',
 	1000, 2000, 0, x'30', 'key', 'vkey', 1, 3000, 7)`
 
+// oldKeys are access keys of format 1: the first is the administrator's, the
+// second another one of the same user, the third has the same ARN and another
+// policy, the fourth no user's ARN.
+var oldKeys = []string{
+	`INSERT INTO access_key VALUES ('AKIAFIRST', x'01', '123456789012', 'arn:aws:iam::123456789012:user/team/admin', 'AIDAFIRST', '', '{"a":1}', 1000)`,
+	`INSERT INTO access_key VALUES ('AKIASECOND', x'02', '123456789012', 'arn:aws:iam::123456789012:user/team/admin', 'AIDAFIRST', '', '{"a":1}', 2000)`,
+	`INSERT INTO access_key VALUES ('AKIATHIRD', x'03', '123456789012', 'arn:aws:iam::123456789012:user/team/admin', 'AIDAFIRST', '', '{"a":2}', 3000)`,
+	`INSERT INTO access_key VALUES ('AKIAOTHER', x'04', '210987654321', 'arn:aws:iam::210987654321:root', '', '', '{"a":3}', 4000)`,
+	`INSERT INTO access_key VALUES ('AKIASERVICE', x'05', '123456789012', '', '', 'acm.amazonaws.com', '{"a":4}', 5000)`,
+}
+
+func testUpgradedKeys(t *testing.T, db *DB) {
+	t.Helper()
+	for id, want := range map[string]struct{ user, path, policy string }{
+		"AKIAFIRST":  {"admin", "/team/", `{"a":1}`},
+		"AKIASECOND": {"admin", "/team/", `{"a":1}`},
+		"AKIATHIRD":  {"AKIATHIRD", "/team/", `{"a":2}`},
+		"AKIAOTHER":  {"AKIAOTHER", "/", `{"a":3}`},
+	} {
+		k, err := db.AccessKey(t.Context(), id)
+		if err != nil || !k.Active || len(k.SealedSecret) != 1 {
+			t.Fatalf("%+v, %v", k, err)
+		}
+		u, err := db.IdentityByID(t.Context(), k.User)
+		if err != nil || u.Name != want.user || u.Path != want.path || u.Account != k.Account || len(u.Inline) != 1 || u.Inline[0].Document != want.policy {
+			t.Errorf("%s: %+v, %v", id, u, err)
+		}
+		if id == "AKIAFIRST" && u.ID != "AIDAFIRST" {
+			t.Errorf("the user got another id: %s", u.ID)
+		}
+	}
+	if k, err := db.AccessKey(t.Context(), "AKIASERVICE"); err != nil || k.Service != "acm.amazonaws.com" || k.User != "" {
+		t.Errorf("%+v, %v", k, err)
+	}
+	if name, err := db.Setting(t.Context(), administratorSetting); err != nil || name != "AKIAFIRST" {
+		t.Errorf("%s, %v", name, err)
+	}
+	if accounts, err := db.Accounts(t.Context()); err != nil || len(accounts) != 2 || accounts[0].ID != "123456789012" || accounts[0].Status != "ACTIVE" {
+		t.Errorf("%+v, %v", accounts, err)
+	}
+}
+
 // TestUpgrade opens a store of format 1: what was in it is there, and its
 // tables are those of a new one.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	path := format1(t, oldCA)
+	path := format1(t, append(oldKeys, oldCA)...)
 	db := openDB(t, Config{Path: path})
 	ca, err := db.CA(t.Context(), "11111111-2222-3333-4444-555555555555")
 	if err != nil || ca.Configuration.Subject.CommonName != "old" || len(ca.Tags) != 1 || ca.Version != 7 || ca.Permissions != nil || ca.Policy != "" || !ca.NotAfter.Equal(time.UnixMilli(3000)) {
@@ -54,9 +96,16 @@ func TestUpgrade(t *testing.T) {
 	if err := db.UpdateCA(t.Context(), ca); err != nil {
 		t.Fatal(err)
 	}
+	testUpgradedKeys(t, db)
 	upgraded, fresh := tables(t, db), tables(t, openDB(t, Config{Path: newPath(t)}))
-	if !reflect.DeepEqual(upgraded, fresh) {
-		t.Errorf("upgraded:\n%v\nnew:\n%v", upgraded, fresh)
+	for name, want := range fresh {
+		if got := upgraded[name]; got != want {
+			t.Errorf("%s of an upgraded store is %q, of a new one %q", name, got, want)
+		}
+		delete(upgraded, name)
+	}
+	if len(upgraded) > 0 {
+		t.Errorf("an upgraded store also has %v", upgraded)
 	}
 
 	// Once is enough.

@@ -415,26 +415,6 @@ func testSettings(t *testing.T, e Engine) {
 	if err := e.PutSetting(ctx, "format", "9"); err == nil {
 		t.Fatal("the format can be set from outside")
 	}
-	_, err = e.AccessKey(ctx, "none")
-	notFound(t, "key", err)
-	var want []*store.AccessKey
-	for _, id := range []string{"AKIA1", "AKIA2"} {
-		k := &store.AccessKey{ID: id, SealedSecret: []byte{0, 1}, Account: "123456789012", PrincipalARN: "arn", PrincipalID: "AIDA", Service: "s", Policy: "{}", CreatedAt: epoch}
-		if err := e.PutAccessKey(ctx, k); err != nil {
-			t.Fatal(err)
-		}
-		k.Policy = `{"Version":"2012-10-17"}`
-		if err := e.PutAccessKey(ctx, k); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := e.AccessKey(ctx, id); err != nil || !reflect.DeepEqual(got, k) {
-			t.Fatalf("%+v, %v", got, err)
-		}
-		want = append(want, k)
-	}
-	if got, err := e.AccessKeys(ctx); err != nil || !reflect.DeepEqual(got, want) {
-		t.Fatalf("%+v, %v", got, err)
-	}
 }
 
 // testConcurrentUpdates lets many change the same CA, each based on what it

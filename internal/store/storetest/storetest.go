@@ -29,6 +29,12 @@ type Engine interface {
 	Reports
 	Parts
 	Settings
+	Identities
+	IdentityLists
+	Policies
+	Providers
+	AccessKeys
+	Accounts
 	Lifetime
 }
 
@@ -79,11 +85,60 @@ type Parts interface {
 	DeleteUploadedParts(ctx context.Context, report string) error
 }
 
-// Settings keeps access keys and settings.
-type Settings interface {
-	PutAccessKey(ctx context.Context, k *store.AccessKey) error
+// Identities keeps users and roles.
+type Identities interface {
+	CreateIdentity(ctx context.Context, i *store.Identity) error
+	UpdateIdentity(ctx context.Context, i *store.Identity) error
+	DeleteIdentity(ctx context.Context, i *store.Identity) error
+	Identity(ctx context.Context, account, kind, name string) (*store.Identity, error)
+	IdentityByID(ctx context.Context, id string) (*store.Identity, error)
+}
+
+// IdentityLists finds users and roles, and keeps when they were used.
+type IdentityLists interface {
+	Identities(ctx context.Context, account, kind, after string, limit int) ([]*store.Identity, error)
+	IdentitiesWith(ctx context.Context, account, policy string) ([]*store.Identity, error)
+	PutUses(ctx context.Context, uses []store.Use) error
+}
+
+// Policies keeps the managed policies of accounts.
+type Policies interface {
+	CreatePolicy(ctx context.Context, p *store.ManagedPolicy) error
+	UpdatePolicy(ctx context.Context, p *store.ManagedPolicy) error
+	DeletePolicy(ctx context.Context, p *store.ManagedPolicy) error
+	Policy(ctx context.Context, arn string) (*store.ManagedPolicy, error)
+	Policies(ctx context.Context, account, after string, limit int) ([]*store.ManagedPolicy, error)
+}
+
+// Providers keeps OIDC providers.
+type Providers interface {
+	CreateProvider(ctx context.Context, p *store.OIDCProvider) error
+	UpdateProvider(ctx context.Context, p *store.OIDCProvider) error
+	DeleteProvider(ctx context.Context, arn string) error
+	Provider(ctx context.Context, arn string) (*store.OIDCProvider, error)
+	Providers(ctx context.Context, account string) ([]*store.OIDCProvider, error)
+}
+
+// AccessKeys keeps long-lived credentials.
+type AccessKeys interface {
+	CreateAccessKey(ctx context.Context, k *store.AccessKey, limit int) error
+	SetAccessKeyActive(ctx context.Context, id string, active bool) error
+	DeleteAccessKey(ctx context.Context, id string) error
 	AccessKey(ctx context.Context, id string) (*store.AccessKey, error)
-	AccessKeys(ctx context.Context) ([]*store.AccessKey, error)
+	AccessKeys(ctx context.Context, user string) ([]*store.AccessKey, error)
+}
+
+// Accounts keeps the accounts.
+type Accounts interface {
+	CreateAccount(ctx context.Context, a *store.Account, request *store.AccountRequest) error
+	UpdateAccount(ctx context.Context, a *store.Account) error
+	Accounts(ctx context.Context) ([]*store.Account, error)
+	PutAccountRequest(ctx context.Context, request *store.AccountRequest) error
+	AccountRequests(ctx context.Context) ([]*store.AccountRequest, error)
+}
+
+// Settings keeps settings.
+type Settings interface {
 	Setting(ctx context.Context, name string) (string, error)
 	PutSetting(ctx context.Context, name, value string) error
 }
@@ -107,7 +162,14 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		"report slot":          testReportSlot,
 		"report slot race":     testReportSlotRace,
 		"parts":                testParts,
-		"keys and settings":    testSettings,
+		"settings":             testSettings,
+		"identities":           testIdentities,
+		"identity lists":       testIdentityLists,
+		"identity races":       testIdentityRaces,
+		"managed policies":     testPolicies,
+		"OIDC providers":       testProviders,
+		"access keys":          testAccessKeys,
+		"accounts":             testAccounts,
 		"empty log":            testEmptyLog,
 		"commit":               testCommit,
 		"moved head":           testMovedHead,
