@@ -46,7 +46,7 @@ func Build(t *testing.T) (binary string) {
 func Start(t *testing.T, binary, dir string, flags ...string) *Server {
 	t.Helper()
 	s := &Server{Address: freePort(t), Dir: dir}
-	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", dir, "--region", Region, "--listen", s.Address, "--s3-listen", freePort(t)}, flags...)...)
+	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", dir, "--region", Region, "--listen", s.Address, "--s3-listen", freePort(t), "--log-level", "warn"}, flags...)...)
 	s.cmd.Stderr = &s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("starting the server: %v", err)
