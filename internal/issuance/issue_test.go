@@ -122,89 +122,110 @@ func wantExtensions(t testing.TB, r templateRow, hasAPI, hasCSR, configured bool
 	return list
 }
 
-func TestEveryTemplate(t *testing.T) {
-	t.Parallel()
-	root := p256Root()
+// matrixCase is a request for one template in one of its eight variants.
+type matrixCase struct {
+	templateRow
+	hasAPI, hasCSR, configured bool // passthrough given, extensions in the CSR, revocation configured
+	subject                    []byte
+	request                    Request
+}
+
+func (c *matrixCase) String() string {
+	return fmt.Sprintf("%s api=%t csr=%t configured=%t", c.name, c.hasAPI, c.hasCSR, c.configured)
+}
+
+// matrix makes the requests for every template in every variant.
+func matrix(t testing.TB, root *authority) (cases []matrixCase) {
+	t.Helper()
 	leaf := ecKey(t, elliptic.P384())
 	subject := name(t, pca.ASN1Subject{CommonName: "csr.example", Organization: "From CSR"})
 	var extensions []Extension
 	for _, v := range csrValues {
 		extensions = append(extensions, Extension{OID: oid(t, v.oid), Value: unhex(t, v.value)})
 	}
+	for _, row := range templateRows(t) {
+		key := crypto.Signer(leaf)
+		if row.selfSigned {
+			key = root.key
+		}
+		bare, full := csrSpec{subject: subject}.pem(t, key), csrSpec{subject: subject, extensions: extensions}.pem(t, key)
+		for variant := range 8 {
+			c := matrixCase{templateRow: row, hasAPI: variant&1 != 0, hasCSR: variant&2 != 0, configured: variant&4 != 0, subject: subject}
+			c.request = request(t, row.name, bare)
+			if c.hasCSR {
+				c.request.CSR = full
+			}
+			if c.hasAPI {
+				c.request.Passthrough = matrixAPI(t)
+			}
+			if c.configured {
+				c.request.CRLURL, c.request.OCSPURL = "http://cfg/cr", "http://cfg/ocs"
+			}
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+func TestEveryTemplate(t *testing.T) {
+	t.Parallel()
+	root := p256Root()
 	dir := t.TempDir()
 	var issued, strict, selfSigned []string
 	var all [][]byte
-	for _, row := range templateRows(t) {
-		for variant := range 8 {
-			hasAPI, hasCSR, configured := variant&1 != 0, variant&2 != 0, variant&4 != 0
-			what := fmt.Sprintf("%s api=%t csr=%t configured=%t", row.name, hasAPI, hasCSR, configured)
-			key := crypto.Signer(leaf)
-			if row.selfSigned {
-				key = root.key
-			}
-			spec := csrSpec{subject: subject}
-			if hasCSR {
-				spec.extensions = extensions
-			}
-			r := request(t, row.name, spec.pem(t, key))
-			if hasAPI {
-				r.Passthrough = matrixAPI(t)
-			}
-			if configured {
-				r.CRLURL, r.OCSPURL = "http://cfg/cr", "http://cfg/ocs"
-			}
-			out, err := root.issuer(t).Issue(r)
-			if err != nil {
-				t.Errorf("%s: %v", what, err)
-				continue
-			}
-			cert, err := x509.ParseCertificate(out.DER)
-			if err != nil {
-				t.Errorf("%s: %v", what, err)
-				continue
-			}
-			_, bits, _ := splitPublicKey(cert.RawSubjectPublicKeyInfo)
-			ski := sha1.Sum(bits)
-			want := wantExtensions(t, row, hasAPI, hasCSR, configured, ski[:], root.cert.SubjectKeyId)
-			got := extensionsOf(t, cert)
-			if show(got) != show(want) {
-				t.Errorf("%s:\n got %s\nwant %s", what, show(got), show(want))
-			}
-			wantSubject := subject
-			if row.api && hasAPI {
-				wantSubject = name(t, *matrixAPI(t).Subject)
-			}
-			wantIssuer, parent := root.cert.RawSubject, root.cert
-			if row.selfSigned {
-				wantIssuer = wantSubject
-				parent = cert
-			}
-			if !bytes.Equal(cert.RawSubject, wantSubject) || !bytes.Equal(out.RawSubject, wantSubject) || !bytes.Equal(cert.RawIssuer, wantIssuer) {
-				t.Errorf("%s: subject %x, issuer %x", what, cert.RawSubject, cert.RawIssuer)
-			}
-			if cert.Version != 3 || cert.SerialNumber.Text(16) != strings.TrimLeft(hex.EncodeToString(r.Serial[:]), "0") {
-				t.Errorf("%s: version %d, serial %x", what, cert.Version, cert.SerialNumber)
-			}
-			if err := parent.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
-				t.Errorf("%s: %v", what, err)
-			}
-			if wantWarning := !row.ca && row.ku == nil && row.api && hasAPI; wantWarning != (len(out.Warnings) == 1) {
-				t.Errorf("%s: warnings %q", what, out.Warnings)
-			}
-			path := filepath.Join(dir, strconv.Itoa(len(all))+".pem")
-			if err := os.WriteFile(path, pemCert(out.DER), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, out.DER)
-			if row.selfSigned {
-				selfSigned = append(selfSigned, path)
-			} else {
-				issued = append(issued, path)
-				// Strict checking rightly minds a key usage that contradicts
-				// basicConstraints, as this test has it asked for.
-				if cert.IsCA == (cert.KeyUsage&x509.KeyUsageCertSign != 0) && (cert.IsCA || cert.KeyUsage&x509.KeyUsageCRLSign == 0) {
-					strict = append(strict, path)
-				}
+	for _, c := range matrix(t, root) {
+		what, row, r := c.String(), c.templateRow, c.request
+		out, err := root.issuer(t).Issue(r)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		cert, err := x509.ParseCertificate(out.DER)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		_, bits, _ := splitPublicKey(cert.RawSubjectPublicKeyInfo)
+		ski := sha1.Sum(bits)
+		want := wantExtensions(t, row, c.hasAPI, c.hasCSR, c.configured, ski[:], root.cert.SubjectKeyId)
+		got := extensionsOf(t, cert)
+		if show(got) != show(want) {
+			t.Errorf("%s:\n got %s\nwant %s", what, show(got), show(want))
+		}
+		wantSubject := c.subject
+		if row.api && c.hasAPI {
+			wantSubject = name(t, *matrixAPI(t).Subject)
+		}
+		wantIssuer, parent := root.cert.RawSubject, root.cert
+		if row.selfSigned {
+			wantIssuer = wantSubject
+			parent = cert
+		}
+		if !bytes.Equal(cert.RawSubject, wantSubject) || !bytes.Equal(out.RawSubject, wantSubject) || !bytes.Equal(cert.RawIssuer, wantIssuer) {
+			t.Errorf("%s: subject %x, issuer %x", what, cert.RawSubject, cert.RawIssuer)
+		}
+		if cert.Version != 3 || cert.SerialNumber.Text(16) != strings.TrimLeft(hex.EncodeToString(r.Serial[:]), "0") {
+			t.Errorf("%s: version %d, serial %x", what, cert.Version, cert.SerialNumber)
+		}
+		if err := parent.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if wantWarning := !row.ca && row.ku == nil && row.api && c.hasAPI; wantWarning != (len(out.Warnings) == 1) {
+			t.Errorf("%s: warnings %q", what, out.Warnings)
+		}
+		path := filepath.Join(dir, strconv.Itoa(len(all))+".pem")
+		if err := os.WriteFile(path, pemCert(out.DER), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, out.DER)
+		if row.selfSigned {
+			selfSigned = append(selfSigned, path)
+		} else {
+			issued = append(issued, path)
+			// Strict checking rightly minds a key usage that contradicts
+			// basicConstraints, as this test has it asked for.
+			if cert.IsCA == (cert.KeyUsage&x509.KeyUsageCertSign != 0) && (cert.IsCA || cert.KeyUsage&x509.KeyUsageCRLSign == 0) {
+				strict = append(strict, path)
 			}
 		}
 	}
