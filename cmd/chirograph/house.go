@@ -391,7 +391,8 @@ func (h *house) external(cfg bucket.Config) (*bucket.Client, error) {
 }
 
 // writeClientFiles writes the files that point AWS clients at this server and
-// returns the path of the credentials. The files follow the addresses at every start.
+// returns the path of the credentials. The files follow the addresses at every
+// start; profiles that somebody added stay.
 func (h *house) writeClientFiles(where endpoints) (string, error) {
 	config, credentials, err := clientFiles(h.dataDir)
 	if err != nil {
@@ -413,12 +414,22 @@ func (h *house) writeClientFiles(where endpoints) (string, error) {
 	default:
 		destination = "\ns3 =\n  endpoint_url = " + h.cfg.Destination
 	}
-	text := "[default]\nregion = " + h.cfg.Region + "\nservices = chirograph\ns3 =\n  addressing_style = path\n  signature_version = s3v4\n\n" +
-		"[services chirograph]\nacm_pca =\n  endpoint_url = " + where.API + "\nsts =\n  endpoint_url = " + where.API + destination + "\n"
-	if err := writeFile(config, text); err != nil {
+	files, err := readSections(config)
+	if err != nil {
 		return "", err
 	}
-	return credentials, writeFile(credentials, "[default]\naws_access_key_id = "+id+"\naws_secret_access_key = "+secret+"\n")
+	var services strings.Builder
+	for _, service := range []string{"acm_pca", "sts", "iam", "organizations"} {
+		services.WriteString(service + " =\n  endpoint_url = " + where.API + "\n")
+	}
+	files = files.with(defaultProfile, profileText(h.cfg.Region)).with(servicesSection, services.String()+strings.TrimPrefix(destination, "\n")+"\n")
+	if err := writeFile(config, files.String()); err != nil {
+		return "", err
+	}
+	if files, err = readSections(credentials); err != nil {
+		return "", err
+	}
+	return credentials, writeFile(credentials, files.with(defaultProfile, "aws_access_key_id = "+id+"\naws_secret_access_key = "+secret+"\n").String())
 }
 
 // writeFile replaces a file in one step; a crash leaves the old one or the new one.
