@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -15,7 +14,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,13 +104,19 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, fmt.Errorf("deriving the page key: %w", err)
 	}
+	quota, err := parseQuota(cfg.Quota)
+	if err != nil {
+		return nil, err
+	}
 	h.cas, err = ca.New(ctx, ca.Config{
 		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName, MixedSubjects: cfg.MixedSubjects,
-		Records: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
-		Caller:    caller,
-		Authorize: awsjson.Authorize,
-		PageKey:   [32]byte(pageKey),
-		Log:       log,
+		Records: h.db, Overview: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
+		Caller:        caller,
+		AuthorizeAlso: awsjson.Authorize,
+		PageKey:       [32]byte(pageKey),
+		Quotas:        ca.Quotas(quota),
+		Log:           log,
+		Now:           cfg.now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the certificate authorities: %w", err)
@@ -152,18 +156,31 @@ func (h *house) wire() error {
 		API: awsjson.Config{
 			Partition: h.cfg.Partition, Regions: []string{h.cfg.Region},
 			Credentials: h.people,
+			Authorize:   h.cas.Authorize,
 			Rates:       rates, MaxInFlight: h.cfg.MaxInFlight,
 			Log: h.log,
 			Operations: []awsjson.Operation{
 				awsjson.Op("CreateCertificateAuthority", h.cas.CreateCertificateAuthority),
 				awsjson.Op("DescribeCertificateAuthority", h.cas.DescribeCertificateAuthority),
 				awsjson.Op("ListCertificateAuthorities", h.cas.ListCertificateAuthorities),
+				awsjson.Op("UpdateCertificateAuthority", h.cas.UpdateCertificateAuthority),
+				awsjson.Op("DeleteCertificateAuthority", h.cas.DeleteCertificateAuthority),
+				awsjson.Op("RestoreCertificateAuthority", h.cas.RestoreCertificateAuthority),
 				awsjson.Op("GetCertificateAuthorityCsr", h.cas.GetCertificateAuthorityCsr),
 				awsjson.Op("ImportCertificateAuthorityCertificate", h.cas.ImportCertificateAuthorityCertificate),
 				awsjson.Op("GetCertificateAuthorityCertificate", h.cas.GetCertificateAuthorityCertificate),
 				awsjson.Op("IssueCertificate", h.cas.IssueCertificate),
 				awsjson.Op("GetCertificate", h.cas.GetCertificate),
 				awsjson.Op("RevokeCertificate", h.cas.RevokeCertificate),
+				awsjson.Op("CreatePermission", h.cas.CreatePermission),
+				awsjson.Op("DeletePermission", h.cas.DeletePermission),
+				awsjson.Op("ListPermissions", h.cas.ListPermissions),
+				awsjson.Op("PutPolicy", h.cas.PutPolicy),
+				awsjson.Op("GetPolicy", h.cas.GetPolicy),
+				awsjson.Op("DeletePolicy", h.cas.DeletePolicy),
+				awsjson.Op("TagCertificateAuthority", h.cas.TagCertificateAuthority),
+				awsjson.Op("UntagCertificateAuthority", h.cas.UntagCertificateAuthority),
+				awsjson.Op("ListTags", h.cas.ListTags),
 				awsjson.Op("CreateCertificateAuthorityAuditReport", h.reports.CreateCertificateAuthorityAuditReport),
 				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
 			},
@@ -333,7 +350,7 @@ func caller(ctx context.Context) ca.Caller {
 	if p == nil {
 		return ca.Caller{}
 	}
-	return ca.Caller{Account: p.Account, ARN: p.ARN, Service: p.Service}
+	return ca.Caller{Account: p.Account, ARN: p.ARN, Service: p.Service, Principal: p, Conditions: awsjson.Conditions(ctx)}
 }
 
 // authorities shows the CA room to the report room.
