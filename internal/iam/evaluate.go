@@ -10,11 +10,16 @@ type Reason uint8
 
 // The reasons.
 const (
-	Allowed         Reason = iota
-	NoIdentityAllow        // no policy of the caller allows it
-	NoResourceAllow        // no policy of the resource allows it
-	IdentityDeny           // a policy of the caller forbids it
-	ResourceDeny           // the policy of the resource forbids it
+	Allowed          Reason = iota
+	NoIdentityAllow         // no policy of the caller allows it
+	NoResourceAllow         // no policy of the resource allows it
+	IdentityDeny            // a policy of the caller forbids it
+	ResourceDeny            // the policy of the resource forbids it
+	NoBoundaryAllow         // the permissions boundary does not allow it
+	NoSessionAllow          // no policy that the session was made with allows it
+	BoundaryDeny            // the permissions boundary forbids it
+	SessionDeny             // a policy that the session was made with forbids it
+	AccountSuspended        // the caller's account is closed
 )
 
 // Explain is the end of an AccessDenied message, for example
@@ -29,6 +34,16 @@ func (r Reason) Explain(action string) string {
 		return " with an explicit deny in an identity-based policy"
 	case ResourceDeny:
 		return " with an explicit deny in a resource-based policy"
+	case NoBoundaryAllow:
+		return " because no permissions boundary allows the " + action + " action"
+	case NoSessionAllow:
+		return " because no session policy allows the " + action + " action"
+	case BoundaryDeny:
+		return " with an explicit deny in a permissions boundary"
+	case SessionDeny:
+		return " with an explicit deny in a session policy"
+	case AccountSuspended:
+		return " because the account of the caller is closed"
 	}
 	return ""
 }
@@ -37,39 +52,64 @@ func (r Reason) Explain(action string) string {
 // the resource, which may be nil. resourceAccount is the account that
 // owns the resource; empty means the caller's own. Same account: one Allow is
 // enough, except that a resource policy's grant to the account as a whole only
-// delegates. Other account: both must allow. Service principals and anonymous
-// callers (nil Principal) have the resource policy alone. A Deny wins.
+// delegates. Other account: both must allow. Service principals, anonymous
+// callers (nil Principal) and those of a federation have the resource policy
+// alone. A Deny wins.
+//
+// The boundary and the policies of a session must allow as well, unless the
+// resource's policy names the user, or the session itself, in the same account.
+// A grant to the role of a session, or to everybody, stays limited. (Of grants
+// to everybody AWS documents both; this is the narrower.)
 func Authorize(r *Request, resource *Policy, resourceAccount string) (Decision, Reason) {
-	find := r.values
-	byIdentity, people := ImplicitDeny, r.Principal != nil && r.Principal.Service == ""
+	find, p := r.values, r.Principal
+	if p != nil && p.Suspended {
+		return ExplicitDeny, AccountSuspended
+	}
+	people := p != nil && p.Service == "" && (p.Federated == "" || p.ARN != "")
+	byIdentity, byBoundary, bySession := ImplicitDeny, Allow, Allow
 	if people {
-		for _, p := range r.Principal.Policies {
-			d, _ := p.evaluate(r, find)
-			byIdentity = max(byIdentity, d)
+		byIdentity = anyOf(p.Policies, r, find)
+		if p.Boundary != nil {
+			byBoundary, _ = p.Boundary.evaluate(r, find)
+		}
+		if len(p.Session) > 0 {
+			bySession = anyOf(p.Session, r, find)
 		}
 	}
-	byResource, direct := resource.evaluate(r, find)
+	byResource, named := resource.evaluate(r, find)
+	same := people && (resourceAccount == "" || resourceAccount == p.Account)
 	switch {
 	case byIdentity == ExplicitDeny:
 		return ExplicitDeny, IdentityDeny
+	case byBoundary == ExplicitDeny:
+		return ExplicitDeny, BoundaryDeny
+	case bySession == ExplicitDeny:
+		return ExplicitDeny, SessionDeny
 	case byResource == ExplicitDeny:
 		return ExplicitDeny, ResourceDeny
-	case !people:
-		if byResource == Allow {
-			return Allow, Allowed
-		}
+	case !people && byResource != Allow:
 		return ImplicitDeny, NoResourceAllow
-	case resourceAccount == "" || resourceAccount == r.Principal.Account:
-		if byIdentity == Allow || byResource == Allow && direct {
-			return Allow, Allowed
-		}
+	case !people, same && byResource == Allow && named == itself:
+		return Allow, Allowed
+	case byIdentity != Allow && !(same && byResource == Allow && named == among):
 		return ImplicitDeny, NoIdentityAllow
-	case byIdentity != Allow:
-		return ImplicitDeny, NoIdentityAllow
-	case byResource != Allow:
+	case byBoundary != Allow:
+		return ImplicitDeny, NoBoundaryAllow
+	case bySession != Allow:
+		return ImplicitDeny, NoSessionAllow
+	case !same && byResource != Allow:
 		return ImplicitDeny, NoResourceAllow
 	}
 	return Allow, Allowed
+}
+
+// anyOf is the decision of policies of which one Allow is enough.
+func anyOf(policies []*Policy, r *Request, find lookup) (d Decision) {
+	for _, p := range policies {
+		one, _ := p.evaluate(r, find)
+		d = max(d, one)
+	}
+	return d
 }
 
 // Evaluate decides r by this policy alone. A Principal element is honoured
@@ -79,11 +119,10 @@ func (p *Policy) Evaluate(r *Request) Decision {
 	return d
 }
 
-// evaluate also says whether an Allow names the caller rather than the
-// caller's account.
-func (p *Policy) evaluate(r *Request, find lookup) (d Decision, direct bool) {
+// evaluate also says how closely an Allow names the caller.
+func (p *Policy) evaluate(r *Request, find lookup) (d Decision, named match) {
 	if p == nil {
-		return ImplicitDeny, false
+		return ImplicitDeny, nobody
 	}
 	action := strings.ToLower(r.Action)
 	for _, s := range p.statements {
@@ -92,11 +131,11 @@ func (p *Policy) evaluate(r *Request, find lookup) (d Decision, direct bool) {
 			continue
 		}
 		if s.Effect == ExplicitDeny {
-			return ExplicitDeny, false
+			return ExplicitDeny, who
 		}
-		d, direct = Allow, direct || who == itself
+		d, named = Allow, max(named, who)
 	}
-	return d, direct
+	return d, named
 }
 
 // covers says whether action, resource and conditions of the statement fit;
@@ -123,7 +162,8 @@ type match uint8
 const (
 	nobody    match = iota
 	byAccount       // the account as a whole is named
-	itself          // the caller is named, or everybody
+	among           // everybody is named, or the role of the caller's session
+	itself          // the caller is named
 )
 
 func (s *statement) concerns(p *Principal) match {
@@ -139,10 +179,10 @@ func (s *statement) concerns(p *Principal) match {
 	}
 	// To be exempt from a Deny the caller itself must be named: naming its
 	// account exempts the account's root alone. From an Allow both exclude.
-	if found == itself || found == byAccount && s.Effect == Allow {
+	if found >= among || found == byAccount && s.Effect == Allow {
 		return nobody
 	}
-	return itself
+	return among
 }
 
 func (pp PrincipalPattern) match(p *Principal) match {
@@ -153,8 +193,10 @@ func (pp PrincipalPattern) match(p *Principal) match {
 		return nobody
 	}
 	switch {
+	case p != nil && p.Federated != "" && p.ARN == "":
+		return yes(pp.Type == "*" || pp.Type == "Federated" && pp.Value == p.Federated, itself)
 	case pp.Value == "*":
-		return itself
+		return among
 	case p == nil:
 		return nobody
 	case pp.Type == "Service":
@@ -164,14 +206,19 @@ func (pp PrincipalPattern) match(p *Principal) match {
 	case pp.Type == "CanonicalUser":
 		return yes(p.CanonicalUser == pp.Value, byAccount)
 	case pp.Type != "AWS":
-		return nobody // nobody here comes from a federation
+		return nobody
 	case pp.Value == p.ARN || pp.Value == p.ID:
 		return itself
+	case p.Role != "" && pp.Value == p.Role:
+		return among
+	}
+	if role, _, ok := strings.Cut(p.ID, ":"); ok && role == pp.Value {
+		return among // the role by its id
 	}
 	account := pp.Value
 	if f := strings.Split(pp.Value, ":"); len(f) == 6 && f[0] == "arn" {
 		if role, ok := strings.CutPrefix(f[5], "role/"); ok {
-			return yes(f[2] == "iam" && sessionOf(p.ARN, f[1], f[4], role), itself)
+			return yes(f[2] == "iam" && p.Role == "" && sessionOf(p.ARN, f[1], f[4], role), among)
 		}
 		if f[2] != "iam" || f[5] != "root" {
 			return nobody
@@ -235,6 +282,10 @@ func (p *Principal) value(key string) string {
 			return "false"
 		}
 		return ""
+	case key == "aws:federatedprovider":
+		return p.Federated
+	case p.Federated != "" && p.ARN == "":
+		return ""
 	case p.Service != "":
 		switch key {
 		case "aws:principalisawsservice":
@@ -252,6 +303,9 @@ func (p *Principal) value(key string) string {
 	case "aws:userid":
 		return p.ID
 	case "aws:principalarn":
+		if p.Role != "" {
+			return p.Role
+		}
 		// Of a session: the ARN of its role.
 		if head, rest, ok := strings.Cut(p.ARN, ":assumed-role/"); ok {
 			role, _, _ := strings.Cut(rest, "/")

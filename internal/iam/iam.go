@@ -35,6 +35,10 @@ type Principal struct {
 	Context map[string][]string
 	// Expires is when a session ends; zero for long-lived keys.
 	Expires time.Time
+	// Transitive are the tags of a session that sessions made with it inherit.
+	Transitive map[string]string
+	// Suspended is set when the account is closed: nothing is allowed.
+	Suspended bool
 }
 
 // Reasons why a request with a good signature has no principal.

@@ -62,6 +62,12 @@ func ParsePolicy(text []byte) (*Policy, error) { return parse(text, identity) }
 // not match (D-12).
 func ParseResourcePolicy(text []byte) (*Policy, error) { return parse(text, resource) }
 
+// ParseTrustPolicy reads the policy that says who may assume a role. It is
+// strict, as ParsePolicy; every statement needs a Principal and has no
+// Resource, which is the role itself. Conditions may also name the claims of a
+// web identity, such as "issuer.example.com:sub".
+func ParseTrustPolicy(text []byte) (*Policy, error) { return parse(text, trust) }
+
 // Text is the document as it was parsed.
 func (p *Policy) Text() string { return p.text }
 
@@ -98,6 +104,7 @@ type kind uint8
 const (
 	identity kind = iota
 	resource
+	trust
 )
 
 // document and its parts are the grammar; unknown and repeated members are errors.
@@ -274,13 +281,19 @@ func compile(raw *rawStatement, k kind, variables bool) (*statement, error) {
 	if s.Actions, s.NotAction, err = either("Action", raw.Action, raw.NotAction); err != nil {
 		return nil, err
 	}
+	if k == trust {
+		if raw.Resource != nil || raw.NotResource != nil {
+			return nil, errors.New("a trust policy has no Resource: it is the role that the policy belongs to")
+		}
+		raw.Resource = stringList{"*"}
+	}
 	if s.Resources, s.NotResource, err = either("Resource", raw.Resource, raw.NotResource); err != nil {
 		return nil, err
 	}
 	switch {
 	case k == identity && (raw.Principal != nil || raw.NotPrincipal != nil):
 		return nil, errors.New("an identity policy has no Principal: it applies to whom it is attached to")
-	case k == resource:
+	case k != identity:
 		if s.Principals, s.NotPrincipal, err = either("Principal", raw.Principal, raw.NotPrincipal); err != nil {
 			return nil, err
 		}
@@ -293,6 +306,9 @@ func compile(raw *rawStatement, k kind, variables bool) (*statement, error) {
 		t, err := parseTemplate(strings.ToLower(a), false)
 		if err != nil {
 			return nil, err
+		}
+		if k == trust && a != "*" && !strings.HasPrefix(strings.ToLower(a), "sts:") {
+			return nil, fmt.Errorf("the action %q is not one of sts, which alone stand in a trust policy", a)
 		}
 		s.actions = append(s.actions, t)
 	}
@@ -316,8 +332,8 @@ func compile(raw *rawStatement, k kind, variables bool) (*statement, error) {
 	})
 	for _, c := range s.Conditions {
 		compiled, err := compileCondition(c, variables)
-		if k == identity {
-			if err == nil && !knownKey(c.Key) {
+		if k != resource {
+			if err == nil && !knownKey(c.Key) && !(k == trust && claimKey(c.Key)) {
 				err = fmt.Errorf("the condition key %q is not known here and would never match", c.Key)
 			}
 			if err != nil {
@@ -358,6 +374,13 @@ func validAction(a string) bool {
 	return ok && letters(service) && letters(operation)
 }
 
+// claimKey says whether a condition key is a claim of a web identity's token:
+// the issuer without its scheme, a colon, the claim.
+func claimKey(key string) bool {
+	i := strings.LastIndexByte(key, ':')
+	return i > 0 && (key[:i] == "localhost" || strings.ContainsAny(key[:i], ".:")) && slices.Contains([]string{"aud", "sub", "amr"}, strings.ToLower(key[i+1:]))
+}
+
 // knownKey says whether something in the house fills the condition key
 // (A-12, and the keys of the bucket service). Names compare without case.
 func knownKey(key string) bool {
@@ -369,6 +392,9 @@ func knownKey(key string) bool {
 	case "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principaltype", "aws:principalisawsservice",
 		"aws:principalservicename", "aws:sourceip", "aws:currenttime", "aws:epochtime", "aws:securetransport", "aws:sourceaccount",
 		"aws:sourcearn", "aws:tagkeys", "aws:multifactorauthpresent", "aws:userid", "aws:username", "aws:useragent", "aws:referer",
+		"aws:principalorgpaths", "aws:tokenissuetime", "aws:federatedprovider", "aws:sourceidentity",
+		"sts:externalid", "sts:rolesessionname", "sts:sourceidentity", "sts:transitivetagkeys",
+		"iam:policyarn", "iam:permissionsboundary",
 		"acm-pca:templatearn",
 		"s3:x-amz-acl", "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-copy-source",
 		"s3:x-amz-metadata-directive", "s3:x-amz-storage-class", "s3:x-amz-content-sha256", "s3:object-lock-mode",
