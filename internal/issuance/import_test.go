@@ -301,3 +301,29 @@ func FuzzParseCertificate(f *testing.F) {
 		}
 	})
 }
+
+// Policies of the CA's certificates bind nothing that is issued (templates 6.4).
+func TestPoliciesAreNotEnforced(t *testing.T) {
+	t.Parallel()
+	f := newForeign(t)
+	f.specs[3].extensions = append(f.specs[3].extensions,
+		Extension{OID: oidCertificatePolicies, Critical: true, Value: unhex(t, "3006300406022a03")},
+		Extension{OID: "\x55\x1d\x24", Value: unhex(t, "3006 800100 810100")}, // policyConstraints: explicit policy, no mapping
+		Extension{OID: oidInhibitAnyPolicy, Critical: true, Value: unhex(t, "020100")})
+	r := f.request(t)
+	got, err := CheckImport(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := NewIssuer(IssuerConfig{Type: r.Type, Signer: f.keys[3], Certificate: got.Certificate, Chain: got.Chain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := request(t, "EndEntityCertificate_APIPassthrough", csrSpec{subject: distinguished(t, "CN=x")}.pem(t, ecKey(t, elliptic.P256())))
+	for _, policies := range [][]pca.PolicyInformation{nil, {{CertPolicyId: "2.5.29.32.0"}}, {{CertPolicyId: "1.2.99"}}} {
+		in.Passthrough = &pca.ApiPassthrough{Extensions: &pca.Extensions{CertificatePolicies: policies}}
+		if _, err := i.Issue(in); err != nil {
+			t.Errorf("%v: %v", policies, err)
+		}
+	}
+}

@@ -336,3 +336,40 @@ func FuzzPassthrough(f *testing.F) {
 		}
 	})
 }
+
+// T-43: where the switch lets them, custom attributes follow standard ones in
+// every subject that the API takes.
+func TestMixedSubjects(t *testing.T) {
+	t.Parallel()
+	mixed := pca.ASN1Subject{CommonName: "x", Country: "DE", CustomAttributes: []pca.CustomAttribute{{ObjectIdentifier: "1.3.6.1.4.1.37244.1.1", Value: "FFF1"}, {ObjectIdentifier: "2.5.4.11", Value: "u"}}}
+	const want = "OU=u,1.3.6.1.4.1.37244.1.1=#0c0446464631,CN=x,C=DE"
+	encoded, err := EncodeSubject(&mixed, true)
+	if err != nil || subject(t, encoded) != want {
+		t.Errorf("%x, %v", encoded, err)
+	}
+	directory := pca.GeneralName{DirectoryName: &mixed}
+	ext := &pca.CsrExtensions{SubjectInformationAccess: []pca.AccessDescription{{AccessMethod: pca.AccessMethod{CustomObjectIdentifier: "1.2"}, AccessLocation: directory}}}
+	config := &pca.CertificateAuthorityConfiguration{Subject: mixed, CsrExtensions: ext, SigningAlgorithm: pca.SigningAlgorithm_SHA256WITHECDSA}
+	root := *p256Root()
+	r := request(t, "EndEntityCertificate_APIPassthrough", csrSpec{subject: encoded}.pem(t, ecKey(t, elliptic.P256())))
+	for _, p := range []*pca.ApiPassthrough{{Subject: &mixed}, {Extensions: &pca.Extensions{SubjectAlternativeNames: []pca.GeneralName{directory}}}} {
+		r.Passthrough = p
+		for _, allowed := range []bool{false, true} {
+			root.config.MixedSubjects = allowed
+			out, err := root.issuer(t).Issue(r)
+			_, csrErr := CreateCSR(root.key, config, allowed)
+			for _, err := range []error{err, csrErr, CheckCSRExtensions(ext, allowed)} {
+				if allowed && err != nil {
+					t.Error(err)
+				} else if !allowed {
+					if got := wantCode(t, err, pca.InvalidArgsException); got != "CustomAttributes cannot be used in combination with standard attributes." {
+						t.Errorf("message %q", got)
+					}
+				}
+			}
+			if allowed && string(out.Subject) != want {
+				t.Errorf("subject %s", out.Subject)
+			}
+		}
+	}
+}
