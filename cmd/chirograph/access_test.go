@@ -39,19 +39,24 @@ func addKeys(t *testing.T, dataDir string, keys ...keyOf) {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
-		sealed, err := sealer.SealSecret([]byte(k.ID), accessKeyContext(k.ID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		now := time.Now().UTC().Truncate(time.Millisecond)
-		user := &store.Identity{ID: "AIDA" + k.ID, Kind: store.KindUser, Account: k.Account, Name: strings.ToLower(k.ID), Path: "/", CreatedAt: now,
-			Inline: []store.InlinePolicy{{Name: "policy", Document: k.Policy}}}
-		if err := db.CreateIdentity(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.CreateAccessKey(t.Context(), &store.AccessKey{ID: k.ID, SealedSecret: sealed, Account: k.Account, User: user.ID, Active: true, CreatedAt: now}, 1); err != nil {
-			t.Fatal(err)
-		}
+		k.add(t, db, sealer)
+	}
+}
+
+func (k keyOf) add(t *testing.T, db *sqlite.DB, sealer *keystore.Store) {
+	t.Helper()
+	sealed, err := sealer.SealSecret([]byte(k.ID), accessKeyContext(k.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	user := &store.Identity{ID: "AIDA" + k.ID, Kind: store.KindUser, Account: k.Account, Name: strings.ToLower(k.ID), Path: "/", CreatedAt: now,
+		Inline: []store.InlinePolicy{{Name: "policy", Document: k.Policy}}}
+	if err := db.CreateIdentity(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.CreateAccessKey(t.Context(), &store.AccessKey{ID: k.ID, SealedSecret: sealed, Account: k.Account, User: user.ID, Active: true, CreatedAt: now}, 1); err != nil {
+		t.Fatal(err)
 	}
 }
 
