@@ -284,6 +284,67 @@ func FuzzAppendSubject(f *testing.F) {
 	})
 }
 
+// FuzzEncodeSubject: any subject of the API either is refused with an
+// InvalidArgsException or is a DER Name with one RDN for each value, in order,
+// that holds the values as they were given.
+func FuzzEncodeSubject(f *testing.F) {
+	f.Add("DE", "Example", "x", "A-1", "2.5.4.11", "Sales", true)
+	f.Add("", "", "", "", "1.2.840.113549.1.9.1", "a@example.com", false)
+	f.Add("D1", "\xff", "\x00,+=", "é", "2.5.4.6", "deu", true)
+	f.Add("", "", "", "", "2.999.18446744073709551616", "日本", false)
+	f.Fuzz(func(t *testing.T, country, organization, commonName, serial, id, value string, mixed bool) {
+		s := pca.ASN1Subject{Country: country, Organization: organization, CommonName: commonName, SerialNumber: serial}
+		if id != "" || value != "" {
+			s.CustomAttributes = []pca.CustomAttribute{{ObjectIdentifier: id, Value: value}, {ObjectIdentifier: id, Value: value}}
+		}
+		raw, err := EncodeSubject(&s, mixed)
+		if err != nil {
+			wantCode(t, err, pca.InvalidArgsException)
+			return
+		}
+		if !wellFormed(raw) {
+			t.Fatalf("%+v: %x is not DER", s, raw)
+		}
+		if _, err := checkName(raw); err != nil {
+			t.Fatalf("%+v: %x: %v", s, raw, err)
+		}
+		rdns, err := appendRDNs(nil, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []typedValue
+		for _, v := range []typedValue{{oidCountry, country}, {oidOrganization, organization}, {oidCommonName, commonName}, {oidSerialNumber, serial}} {
+			if v.value != "" {
+				want = append(want, v)
+			}
+		}
+		if len(want) > 0 && s.CustomAttributes != nil && !mixed {
+			t.Fatalf("%+v was encoded", s)
+		}
+		for range s.CustomAttributes {
+			own, ok := parseOID(id)
+			if !ok || oidText(own) != id {
+				t.Fatalf("%q was taken as an OID and is %q", id, oidText(own))
+			}
+			want = append(want, typedValue{own, value})
+		}
+		if len(rdns) != len(want) {
+			t.Fatalf("%+v: %d RDNs, want %d", s, len(rdns), len(want))
+		}
+		for i, w := range want {
+			rdn := cryptobyte.String(rdns[i])
+			a, err := readAttribute(&rdn)
+			if err != nil || !rdn.Empty() || string(a.oid) != w.oid || string(a.value) != w.value || casn1.Tag(a.tag) != stringType(w.oid) {
+				t.Errorf("%+v: RDN %d is %x, %v", s, i, rdns[i], err)
+			}
+		}
+		text, err := AppendSubject(nil, raw)
+		if err != nil || !utf8.Valid(text) {
+			t.Errorf("%+v prints as %q, %v", s, text, err)
+		}
+	})
+}
+
 func BenchmarkAppendSubject(b *testing.B) {
 	raw := name(b, pca.ASN1Subject{CommonName: "www.example.com", State: "WA", Country: "US", Organization: "Example Corp", OrganizationalUnit: "Sales", Locality: "Seattle"})
 	buf := make([]byte, 0, 256)
