@@ -48,11 +48,31 @@ func (f *clientFlags) register(cmd *cobra.Command) {
 	choices(cmd, "output", "text", "json")
 }
 
-// client makes the SDK's client. Credentials in the environment win; without
-// any, the files that a local server wrote are used.
+// client makes the SDK's client.
 func (f *clientFlags) client(ctx context.Context) (*acmpca.Client, error) {
+	cfg, err := f.aws(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return acmpca.NewFromConfig(cfg), nil
+}
+
+// local says whether the files of a local server are used: nothing in the
+// environment names other credentials.
+func (f *clientFlags) local() bool {
+	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
+		if os.Getenv(v) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// aws is the SDK's configuration. Credentials in the environment win; without
+// any, the files that a local server wrote are used.
+func (f *clientFlags) aws(ctx context.Context) (aws.Config, error) {
 	if f.output != "text" && f.output != "json" {
-		return nil, usageError("use text or json", "unknown output %q", f.output)
+		return aws.Config{}, usageError("use text or json", "unknown output %q", f.output)
 	}
 	var opts []func(*awsconfig.LoadOptions) error
 	if f.region != "" {
@@ -61,35 +81,31 @@ func (f *clientFlags) client(ctx context.Context) (*acmpca.Client, error) {
 	if f.endpoint != "" {
 		opts = append(opts, awsconfig.WithBaseEndpoint(f.endpoint))
 	}
-	local := true
-	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
-		local = local && os.Getenv(v) == ""
-	}
-	if local {
+	if f.local() {
 		config, credentials, err := clientFiles(f.dataDir)
 		if err != nil {
-			return nil, err
+			return aws.Config{}, err
 		}
 		if _, err := os.Stat(config); err == nil {
 			opts = append(opts, awsconfig.WithSharedConfigFiles([]string{config}), awsconfig.WithSharedCredentialsFiles([]string{credentials}))
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("looking for the client files: %w", err)
+			return aws.Config{}, fmt.Errorf("looking for the client files: %w", err)
 		}
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
-		return nil, usageError(credentialsHint, "loading the AWS configuration: %w", err)
+		return aws.Config{}, usageError(credentialsHint, "loading the AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
-		return nil, usageError("give --region, or --data-dir of a local server", "no region is configured")
+		return aws.Config{}, usageError("give --region, or --data-dir of a local server", "no region is configured")
 	}
 	if cfg.Credentials == nil {
-		return nil, usageError(credentialsHint, "no AWS credentials are configured")
+		return aws.Config{}, usageError(credentialsHint, "no AWS credentials are configured")
 	}
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return nil, &exitError{code: exitFailure, hint: credentialsHint, err: fmt.Errorf("finding AWS credentials: %w", err)}
+		return aws.Config{}, &exitError{code: exitFailure, hint: credentialsHint, err: fmt.Errorf("finding AWS credentials: %w", err)}
 	}
-	return acmpca.NewFromConfig(cfg), nil
+	return cfg, nil
 }
 
 const credentialsHint = "give --data-dir of a local server, or AWS credentials in the environment"

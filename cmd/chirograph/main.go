@@ -137,7 +137,8 @@ wins over the environment, the environment over the file.`,
 		return usageError(fmt.Sprintf("see %q", cmd.CommandPath()+" --help"), "%w", err)
 	})
 	root.PersistentFlags().String("config", "", "configuration file (YAML, TOML or JSON) whose keys are flag names")
-	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport())
+	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(),
+		newAccount(), newUser(), newRole(), newAccessKey(), newPolicy(), newOIDCProvider())
 	return root
 }
 
