@@ -22,6 +22,7 @@ import (
 	"os"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,6 +75,8 @@ type Service struct {
 	Version    string // of the API, such as 2011-06-15
 	Namespace  string // of answers
 	Operations []Operation
+	// Credentials knows who signs for this service. Nil: the Config's.
+	Credentials iam.Credentials
 }
 
 // Input is what the shape of a request can say of itself.
@@ -207,16 +210,20 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Services = slices.Clone(cfg.Services)
 	h := &Handler{cfg: cfg, endpoints: map[string]*endpoint{}, verifiers: map[string]*sigv4.Verifier{}, large: semaphore.NewWeighted(largeBodies)}
 	// Any region: clients sign for the global endpoints, too.
-	verifier := func(services ...string) *sigv4.Verifier {
-		return sigv4.New(sigv4.Config{Secret: cfg.Credentials.Secret, Services: services, Now: cfg.Now})
+	verifier := func(c iam.Credentials, services ...string) *sigv4.Verifier {
+		return sigv4.New(sigv4.Config{Secret: c.Secret, Services: services, Now: cfg.Now})
 	}
 	var names []string
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
+		if s.Credentials == nil {
+			s.Credentials = cfg.Credentials
+		}
 		names = append(names, s.Name)
-		h.verifiers[s.Name] = verifier(s.Name)
+		h.verifiers[s.Name] = verifier(s.Credentials, s.Name)
 		for _, op := range s.Operations {
 			key := s.Version + "/" + op.name
 			if h.endpoints[key] != nil {
@@ -225,7 +232,7 @@ func New(cfg Config) (*Handler, error) {
 			h.endpoints[key] = &endpoint{s, op}
 		}
 	}
-	h.claims = verifier(names...)
+	h.claims = verifier(cfg.Credentials, names...)
 	return h, nil
 }
 
@@ -382,7 +389,7 @@ func (h *Handler) authenticate(r *http.Request, op *endpoint, body []byte) (*iam
 	if err != nil {
 		return nil, signatureError(err)
 	}
-	p, err := h.cfg.Credentials.Principal(r.Context(), signed.AccessKeyID, signed.SessionToken)
+	p, err := op.Credentials.Principal(r.Context(), signed.AccessKeyID, signed.SessionToken)
 	var t told
 	switch {
 	case err == nil:

@@ -209,8 +209,8 @@ func serve(t *testing.T) *fixture {
 	h, err := New(Config{
 		Credentials: who,
 		Services: []Service{
-			{"iam", "2010-05-08", "https://iam.amazonaws.com/doc/2010-05-08/", []Operation{Op(d.CreateUser), Op(d.PutUserPolicy), Op(d.GetUserPolicy), Op(d.GetPolicy), Op(d.ListUsers)}},
-			{"sts", "2011-06-15", "https://sts.amazonaws.com/doc/2011-06-15/", []Operation{Signed(getCallerIdentity), Unsigned(assumeRoleWithWebIdentity)}},
+			{"iam", "2010-05-08", "https://iam.amazonaws.com/doc/2010-05-08/", []Operation{Op(d.CreateUser), Op(d.PutUserPolicy), Op(d.GetUserPolicy), Op(d.GetPolicy), Op(d.ListUsers)}, nil},
+			{"sts", "2011-06-15", "https://sts.amazonaws.com/doc/2011-06-15/", []Operation{Signed(getCallerIdentity), Unsigned(assumeRoleWithWebIdentity)}, who},
 		},
 		Observe: func(operation, code string, _ time.Duration) {
 			f.mu.Lock()
@@ -427,7 +427,7 @@ func TestIsRequest(t *testing.T) {
 		}
 	}
 	d := &directory{}
-	if _, err := New(Config{Credentials: people{}, Services: []Service{{"iam", "v", "n", []Operation{Op(d.CreateUser), Op(d.CreateUser)}}}}); err == nil {
+	if _, err := New(Config{Credentials: people{}, Services: []Service{{Name: "iam", Operations: []Operation{Op(d.CreateUser), Op(d.CreateUser)}}}}); err == nil {
 		t.Error("an operation was given twice")
 	}
 }

@@ -100,7 +100,10 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	for _, other := range cfg.Others {
-		other.Partition, other.Credentials, other.Log, other.Now = cfg.API.Partition, cfg.API.Credentials, cfg.API.Log, cfg.API.Now
+		other.Partition, other.Log, other.Now = cfg.API.Partition, cfg.API.Log, cfg.API.Now
+		if other.Credentials == nil {
+			other.Credentials = cfg.API.Credentials
+		}
 		// Operations of two services may have one name.
 		other.Observe = func(operation, code string, d time.Duration) { observe(other.Service+":"+operation, code, d) }
 		if s.others[other.TargetPrefix], err = awsjson.New(other); err != nil {
