@@ -21,8 +21,12 @@ test: tools vet race fuzz ## install what is needed, build, and run every suite
 race: build ## run every suite with the race detector
 	go test -race -timeout 12m ./...
 
+clients: ## run Consul's and cert-manager's own code against the server
+	cd clients/issuer && go test -vet=off ./...
+	cd clients/consul && go test -vet=off ./...
+
 vet: ## check formatting, and go vet
-	@test -z "$$(gofmt -l cmd internal bench *.go)" || { echo "not gofmt-clean:"; gofmt -l cmd internal bench *.go; exit 1; }
+	@test -z "$$(gofmt -l bench clients cmd crash internal *.go)" || { echo "not gofmt-clean:"; gofmt -l bench clients cmd crash internal *.go; exit 1; }
 	go vet ./...
 
 tools: ## install the programs that the tests talk to

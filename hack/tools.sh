@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests talk to, where they are missing: the aws
-# CLI, boto3, OpenSSL, strace, a Java runtime (Debian packages), a second OpenSSL
-# that has ML-DSA, and versitygw, a foreign S3 server (Go module). Usage: tools.sh DIR VERSITYGW-MODULE
+# CLI, boto3, OpenSSL, strace, a Java runtime, Node.js (Debian packages), a second
+# OpenSSL that has ML-DSA, the AWS SDK for JavaScript (npm), and versitygw, a
+# foreign S3 server (Go module). Usage: tools.sh DIR VERSITYGW-MODULE
 set -euo pipefail
 dir=$1 versitygw=$2
 mkdir -p "$dir"
+
+# again tries three times: registries have their bad minutes.
+again() { "$@" || { sleep 5 && "$@"; } || { sleep 20 && "$@"; }; }
 
 missing=()
 command -v aws >/dev/null || missing+=(awscli)
@@ -13,13 +17,15 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v strace >/dev/null || missing+=(strace)
 command -v java >/dev/null || missing+=(default-jdk-headless)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
 if ((${#missing[@]})); then
 	sudo=()
 	if [[ $(id -u) != 0 ]]; then sudo=(sudo); fi
 	echo "installing Debian packages: ${missing[*]}"
-	"${sudo[@]}" apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	again "${sudo[@]}" apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive again "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 # OpenSSL has ML-DSA since 3.5. Where the system's is older, that of Debian 13 is
@@ -54,7 +60,16 @@ fi
 
 if [[ ! -x $dir/versitygw ]]; then
 	echo "building $versitygw"
-	GOFLAGS=-mod=mod GOBIN=$dir go install "$versitygw"
+	GOFLAGS=-mod=mod GOBIN=$dir again go install "$versitygw"
+fi
+
+javascript=cmd/chirograph/testdata/javascript
+if ! cmp -s "$javascript/package-lock.json" "$dir/javascript/installed.json"; then
+	echo "installing the AWS SDK for JavaScript"
+	mkdir -p "$dir/javascript"
+	cp "$javascript/package.json" "$javascript/package-lock.json" "$dir/javascript/"
+	again npm ci --prefix "$dir/javascript" --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	cp "$javascript/package-lock.json" "$dir/javascript/installed.json"
 fi
 
 # The aws CLI reads endpoint URLs from its configuration since 2.13 and 1.29
