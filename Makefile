@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-.PHONY: help build test race vet tools fuzz crash bench clean
+.PHONY: help build test race clients vet tools fuzz crash bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,7 @@ help: ## list the targets
 build: ## build ./chirograph
 	go build -o chirograph ./cmd/chirograph
 
-test: tools vet race fuzz ## install what is needed, build, and run every suite
+test: tools vet race clients fuzz ## install what is needed, build, and run every suite
 
 race: build ## run every suite with the race detector
 	go test -race -timeout 12m ./...
