@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/mldsa"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
@@ -274,7 +275,7 @@ func TestForeignKeysOfOtherKinds(t *testing.T) {
 				}
 				certificate := []byte(ssl(t, nil, args...))
 				certificate = certificate[bytes.Index(certificate, []byte("-----BEGIN")):]
-				in := ImportRequest{Type: pca.CertificateAuthorityType_SUBORDINATE, PublicKey: key.Public(), Certificate: certificate, Chain: theirs, Now: root0.notBefore}
+				in := ImportRequest{Type: pca.CertificateAuthorityType_SUBORDINATE, PublicKey: key.Public(), Certificate: certificate, Chain: theirs, Now: root0.notBefore.Add(time.Hour)}
 				got, err := CheckImport(in)
 				if err != nil {
 					t.Errorf("importing what their root signed: %v", err)
