@@ -62,6 +62,8 @@ type serveConfig struct {
 	DestinationUniformParts  bool
 	DestinationAccessKeyID   string // empty: the AWS SDK's usual sources
 	DestinationSecretKey     string
+
+	now func() time.Time // of certificate authorities, in tests; nil: time.Now
 }
 
 func defaultServeConfig() serveConfig {

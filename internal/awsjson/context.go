@@ -62,6 +62,15 @@ func Invocation(ctx context.Context) string {
 	return ""
 }
 
+// Conditions are the condition keys that the call was authorised under, but
+// for those of the caller and the resource. They must not be changed.
+func Conditions(ctx context.Context) map[string][]string {
+	if c := from(ctx); c != nil {
+		return c.conditions
+	}
+	return nil
+}
+
 // SetHeader sets a header of the answer to the call, for what the API has no
 // member for; outside of a call it does nothing.
 func SetHeader(ctx context.Context, name, value string) {

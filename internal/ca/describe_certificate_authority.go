@@ -21,13 +21,7 @@ func (s *Service) DescribeCertificateAuthority(ctx context.Context, in *pca.Desc
 
 // describe is the API's view of a record. Members that are not known yet stay absent (api.md 3).
 func (s *Service) describe(rec *store.CertificateAuthority, serial string, notBefore, notAfter *pca.EpochSeconds) *pca.CertificateAuthority {
-	revocation := rec.Revocation
-	if revocation.CrlConfiguration == nil {
-		revocation.CrlConfiguration = &pca.CrlConfiguration{}
-	}
-	if revocation.OcspConfiguration == nil {
-		revocation.OcspConfiguration = &pca.OcspConfiguration{}
-	}
+	revocation := revocation(rec.Revocation)
 	configuration := rec.Configuration
 	out := &pca.CertificateAuthority{
 		Arn:                               rec.ARN,

@@ -2,10 +2,12 @@ package ca
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"strings"
+	"time"
 
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
@@ -47,6 +49,9 @@ func (s *Service) GetCertificate(ctx context.Context, in *pca.GetCertificateRequ
 	if err != nil {
 		return nil, unexpected("reading a certificate", arn, err)
 	}
+	if s.invisible(c.Serial) {
+		return nil, inProgress()
+	}
 	out := &pca.GetCertificateResponse{
 		// No newline at the end: cert-manager's issuer appends one (clients.md 4).
 		Certificate: strings.TrimSuffix(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.DER})), "\n"),
@@ -68,6 +73,9 @@ func (s *Service) GetCertificate(ctx context.Context, in *pca.GetCertificateRequ
 // noCertificate tells an issuance that failed after its ARN was answered from a serial that never was.
 func (s *Service) noCertificate(ctx context.Context, ca string, serial []byte, notFound string) error {
 	reason, err := s.Certificates.FailedIssuance(ctx, ca, serial)
+	if err == nil && s.invisible(trimZeros(serial)) {
+		return inProgress()
+	}
 	if err == nil {
 		return pca.Errorf(pca.RequestFailedException, "The certificate could not be issued. %s", reason)
 	}
@@ -75,4 +83,20 @@ func (s *Service) noCertificate(ctx context.Context, ca string, serial []byte, n
 		return err
 	}
 	return &pca.Error{Code: pca.ResourceNotFoundException, Message: notFound}
+}
+
+// invisible says whether a certificate of ours with that serial, which begins
+// with the milliseconds of its issuance, is younger than the VisibilityDelay.
+func (s *Service) invisible(serial []byte) bool {
+	if s.VisibilityDelay <= 0 {
+		return false
+	}
+	var padded [16]byte
+	copy(padded[max(0, len(padded)-len(serial)):], serial)
+	issued := time.UnixMilli(int64(binary.BigEndian.Uint64(padded[:8]) >> 16))
+	return s.Now().Before(issued.Add(s.VisibilityDelay))
+}
+
+func inProgress() error {
+	return pca.Errorf(pca.RequestInProgressException, "The certificate is still being issued. Try again in a second.")
 }

@@ -20,7 +20,8 @@ func (s *Service) GetCertificateAuthorityCertificate(ctx context.Context, in *pc
 	switch status {
 	case pca.CertificateAuthorityStatus_ACTIVE, pca.CertificateAuthorityStatus_DISABLED, pca.CertificateAuthorityStatus_EXPIRED:
 	default:
-		return nil, pca.Errorf(pca.InvalidStateException, "The certificate authority %s is in the %s state and has no certificate to show. Import its certificate with ImportCertificateAuthorityCertificate first.", rec.ARN, status)
+		// The words are AWS's, of the CSR though they are (api.md 4.1).
+		return nil, pca.Errorf(pca.InvalidStateException, "The certificate authority %s is not in the correct state to have a certificate signing request. It is in the %s state and has no certificate to show.", rec.ARN, status)
 	}
 	inst, err := s.Certificates.InstalledCertificate(ctx, rec.ID, rec.Installed)
 	if err != nil {

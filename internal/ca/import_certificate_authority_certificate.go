@@ -2,7 +2,6 @@ package ca
 
 import (
 	"context"
-	"time"
 
 	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/pca"
@@ -21,6 +20,9 @@ func (s *Service) ImportCertificateAuthorityCertificate(ctx context.Context, in 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	rec := a.rec
+	if s.gone(rec) {
+		return nil, notFound(rec.ARN)
+	}
 	switch status := s.status(rec); status {
 	case pca.CertificateAuthorityStatus_PENDING_CERTIFICATE, pca.CertificateAuthorityStatus_ACTIVE, pca.CertificateAuthorityStatus_EXPIRED:
 	default:
@@ -30,7 +32,7 @@ func (s *Service) ImportCertificateAuthorityCertificate(ctx context.Context, in 
 	if err != nil {
 		return nil, unexpected("finding the key", arn, err)
 	}
-	now := s.now()
+	now := s.Now()
 	imported, err := issuance.CheckImport(issuance.ImportRequest{
 		Type: rec.Type, PublicKey: signer.Public(), Certificate: in.Certificate, Chain: in.CertificateChain, Now: now,
 	})
@@ -43,7 +45,7 @@ func (s *Service) ImportCertificateAuthorityCertificate(ctx context.Context, in 
 	}
 	next.Installed++
 	next.NotAfter = imported.NotAfter
-	next.LastStateChangeAt = now.Truncate(time.Millisecond).UTC()
+	next.LastStateChangeAt = s.stamp()
 	inst := &store.InstalledCertificate{
 		CA: rec.ID, Generation: next.Installed,
 		Certificate: string(in.Certificate), Chain: string(in.CertificateChain), InstalledAt: next.LastStateChangeAt,
@@ -52,9 +54,5 @@ func (s *Service) ImportCertificateAuthorityCertificate(ctx context.Context, in 
 	if err != nil {
 		return nil, unexpected("preparing the imported certificate", arn, err)
 	}
-	if err := s.Records.InstallCertificate(ctx, &next, inst); err != nil {
-		return nil, unexpected("installing the certificate", arn, err)
-	}
-	a.rec, a.issuer = &next, issuer
-	return nil, nil
+	return nil, s.commit(ctx, a, &next, issuer, func(ctx context.Context) error { return s.Records.InstallCertificate(ctx, &next, inst) })
 }

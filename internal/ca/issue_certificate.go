@@ -25,17 +25,22 @@ func (s *Service) IssueCertificate(ctx context.Context, in *pca.IssueCertificate
 		return nil, err
 	}
 	caller := s.Caller(ctx)
-	token := ""
+	var token *store.Token
 	if in.IdempotencyToken != "" {
-		token = strings.Join([]string{caller.Account, "IssueCertificate", arn.CA, in.IdempotencyToken}, "/")
-		// The token alone decides: a replay gets the first ARN even when other
-		// members differ (templates.md T-97).
-		first, err := s.Certificates.Token(ctx, token, s.now())
-		if err == nil {
-			return &pca.IssueCertificateResponse{CertificateArn: first}, nil
+		key := strings.Join([]string{caller.Account, "IssueCertificate", arn.CA, in.IdempotencyToken}, "/")
+		token = reserve(key, "", contentOf(in), s.Now())
+		// The status comes first (api.md 5.10). What else the request says does
+		// not matter to a replay: the token alone decides (T-97).
+		tmpl, _ := issuance.LookupTemplate(in.TemplateArn, s.Partition)
+		if err := s.mayIssue(a.access.Load().rec, tmpl); err != nil {
+			return nil, err
 		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return nil, unexpected("looking up the idempotency token", arn, err)
+		first, err := s.replay(ctx, token)
+		if err != nil {
+			return nil, unexpected("replaying an issuance", arn, err)
+		}
+		if first != "" {
+			return &pca.IssueCertificateResponse{CertificateArn: first}, nil
 		}
 	}
 	for try := 1; ; try++ {
@@ -45,7 +50,7 @@ func (s *Service) IssueCertificate(ctx context.Context, in *pca.IssueCertificate
 		case !taken:
 			return out, err
 		case exists.Kind == store.KindToken: // a concurrent call with the same token was first
-			return &pca.IssueCertificateResponse{CertificateArn: exists.Value}, nil
+			return &pca.IssueCertificateResponse{CertificateArn: s.first(ctx, token, exists.Value)}, nil
 		case try == maxSerialTries:
 			return nil, unexpected("finding a free serial number", arn, err)
 		}
@@ -53,7 +58,7 @@ func (s *Service) IssueCertificate(ctx context.Context, in *pca.IssueCertificate
 }
 
 // issue makes one attempt with one serial number.
-func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.IssueCertificateRequest, caller Caller, token string) (*pca.IssueCertificateResponse, error) {
+func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.IssueCertificateRequest, caller Caller, token *store.Token) (_ *pca.IssueCertificateResponse, err error) {
 	// Held until the entry is durable, so that the status cannot change between
 	// the decision and the commit.
 	a.mu.RLock()
@@ -68,7 +73,6 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	}
 	i := a.issuer
 	if i == nil {
-		var err error
 		if i, err = s.newIssuer(ctx, a.rec, nil); err != nil {
 			return nil, unexpected("preparing the key", arn, err)
 		}
@@ -76,7 +80,7 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if i.keyErr != nil {
 		return nil, i.keyErr
 	}
-	now := s.now()
+	now := s.Now()
 	serial, err := issuance.NewSerial(now)
 	if err != nil {
 		return nil, unexpected("making a serial number", arn, err)
@@ -86,14 +90,16 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 		Validity: in.Validity, NotBefore: in.ValidityNotBefore, Now: now, Serial: serial,
 	})
 	certARN := arn.WithCertificate(serial[:]).String()
-	var reserve *store.Token
-	if token != "" {
-		reserve = &store.Token{Key: token, Value: certARN, Now: now, Expires: now.Add(tokenWindow)}
+	if token != nil {
+		token = reserve(token.Key, certARN, contentOf(in), now)
 	}
 	if violation, ok := errors.AsType[*issuance.NameConstraintError](err); ok {
+		if s.SyncValidation {
+			return nil, &pca.Error{Code: pca.ValidationException, Message: violation.Reason}
+		}
 		// As at AWS the call succeeds and the issuance fails: the ARN is
 		// answered, GetCertificate tells the reason, no report lists it (T-93).
-		if err := s.Certificates.PutFailedIssuance(ctx, arn.CA, serial[:], violation.Reason, reserve); err != nil {
+		if err := s.Certificates.PutFailedIssuance(ctx, arn.CA, serial[:], violation.Reason, token); err != nil {
 			return nil, unexpected("recording a failed issuance", arn, err)
 		}
 		return &pca.IssueCertificateResponse{CertificateArn: certARN}, nil
@@ -101,6 +107,10 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if err != nil {
 		return nil, err
 	}
+	if err := s.beginIssue(ctx, a); err != nil {
+		return nil, err
+	}
+	defer func() { s.endIssue(a, err == nil) }()
 	for _, w := range issued.Warnings {
 		s.Log.WarnContext(ctx, w, "certificate", certARN)
 	}
@@ -114,8 +124,8 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if err != nil {
 		return nil, unexpected("encoding the log entry", arn, err)
 	}
-	if reserve != nil {
-		rec.Rows = append(rec.Rows, reserve)
+	if token != nil {
+		rec.Rows = append(rec.Rows, token)
 	}
 	// From here on the certificate exists: a crash before the commit loses a
 	// signature that nobody received; a crash after it leaves a certificate
@@ -147,7 +157,7 @@ func (s *Service) issueRecord(arn pca.ARN, i *issuer, tmpl *issuance.Template, i
 	e := certlog.Entry{
 		Type: certlog.TypeIssue,
 		// issuedAt is a clock reading of its own, not before the validity's base (audit-report.md 8.1).
-		Time:        s.now().UnixMilli(),
+		Time:        s.Now().UnixMilli(),
 		Serial:      trimZeros(issued.Serial[:]),
 		CertSHA256:  sha256.Sum256(issued.DER),
 		NotBefore:   issued.NotBefore.Unix(),

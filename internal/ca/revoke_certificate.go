@@ -60,11 +60,18 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	if err != nil {
 		return nil, unexpected("reading a certificate", arn, err)
 	}
-	now := s.now()
+	now := s.Now()
 	switch {
 	case c.Generation == 0:
 		return nil, pca.Errorf(pca.InvalidRequestException, "Self-signed certificate can not be revoked. Relying parties stop trusting a root by removing it from their trust stores.")
+	case s.invisible(c.Serial):
+		return nil, inProgress()
 	case now.Unix() > c.NotAfter.Unix():
+		if _, err := s.Certificates.Revocation(ctx, arn.CA, c.Index); err == nil {
+			return nil, revokedAlready(in.CertificateSerial)
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return nil, unexpected("reading a revocation", arn, err)
+		}
 		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate %s has expired. An expired certificate cannot be revoked.", in.CertificateSerial)
 	}
 	revocation := &store.Revocation{CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason)}
@@ -76,12 +83,16 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	// Uniqueness is the store's: of two racing calls the commit refuses one.
 	_, err = s.Entries.Append(ctx, arn.CA, certlog.Record{Entry: b, Rows: []certlog.Row{revocation}})
 	if _, ok := errors.AsType[*store.ExistsError](err); ok {
-		return nil, pca.Errorf(pca.RequestAlreadyProcessedException, "The certificate %s is revoked already. The first revocation stands.", in.CertificateSerial)
+		return nil, revokedAlready(in.CertificateSerial)
 	}
 	if err != nil {
 		return nil, unexpected("committing a revocation", arn, err)
 	}
 	return nil, nil
+}
+
+func revokedAlready(serial string) error {
+	return pca.Errorf(pca.RequestAlreadyProcessedException, "The certificate %s is revoked already. The first revocation stands.", serial)
 }
 
 // parseSerial reads a serial number as clients send it: hexadecimal, either

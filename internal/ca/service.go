@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -54,17 +58,37 @@ type Log interface {
 	Head(ctx context.Context, ca string) (certlog.Head, error)
 }
 
-// Keys makes and finds private keys; *keystore.Store is one. The keys never leave it.
+// Keys makes, finds and destroys private keys; *keystore.Store is one. The keys never leave it.
 type Keys interface {
 	Generate(ctx context.Context, id, algorithm string) (crypto.Signer, error)
 	Signer(ctx context.Context, id string) (crypto.Signer, error)
+	Delete(ctx context.Context, id string) error
 }
 
-// Caller is who sent a request, as far as issuing depends on it.
+// Overview looks over all CAs, for what is not about one.
+type Overview interface {
+	// SharedCAs gives, in the order and the pages of CAs, the records of other
+	// accounts than the given one that have a policy.
+	SharedCAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)
+	// CountCAs counts an account's CAs that are not gone for good at now.
+	CountCAs(ctx context.Context, account string, now time.Time) (int64, error)
+	// CountCertificates counts what a CA issued; it may take a while.
+	CountCertificates(ctx context.Context, ca string) (int64, error)
+}
+
+// Caller is who sent a request.
 type Caller struct {
-	Account string // 12 digits; the account that a report names as the requester
-	ARN     string
-	Service string // service principal; empty for people and programs
+	Account    string // 12 digits; the account that a report names as the requester
+	ARN        string
+	Service    string              // service principal; empty for people and programs
+	Principal  *iam.Principal      // the same as policies judge it
+	Conditions map[string][]string // condition keys of the request; not changed here
+}
+
+// Quotas bound what there may be; 0 is any number (O-22).
+type Quotas struct {
+	CertificateAuthorities int64 // of an account, with those that can be restored
+	CertificatesPerCA      int64 // over the life of a CA
 }
 
 // Config is everything a Service needs.
@@ -78,54 +102,137 @@ type Config struct {
 	MixedSubjects bool
 
 	Records      Records
+	Overview     Overview
 	Certificates Certificates
 	Entries      Log
 	Keys         Keys
 
 	// Caller tells who sent the request that ctx belongs to.
 	Caller func(ctx context.Context) Caller
-	// Authorize checks an action beyond the one that was called, such as
+	// AuthorizeAlso checks an action beyond the one that was called, such as
 	// acm-pca:TagCertificateAuthority when a CA is created with tags.
-	Authorize func(ctx context.Context, action, resource string) error
+	AuthorizeAlso func(ctx context.Context, action, resource string) error
 	// PageKey authenticates page tokens.
 	PageKey [32]byte
 
-	Log *slog.Logger
+	Quotas Quotas
+	// KeyStandards are the values of KeyStorageSecurityStandard that are
+	// accepted, and echoed (ca-lifecycle.md 3). Nil: all of the API.
+	KeyStandards []pca.KeyStorageSecurityStandard
+	// PermissionPrincipals are the services that CreatePermission takes; nil:
+	// acm.amazonaws.com alone.
+	PermissionPrincipals []string
+	// StrictAWS2023 takes only policies of the exact form of 2023 (access.md 4.2).
+	StrictAWS2023 bool
+	// CrossAccountClassicSix leaves other accounts the six templates of the
+	// classic rule, whatever a policy says (T-85).
+	CrossAccountClassicSix bool
+	// SyncValidation refuses what violates the name constraints of a CA at once
+	// instead of answering an ARN whose issuance failed (T-93).
+	SyncValidation bool
+	// VisibilityDelay is how long an issued certificate is still said to be in
+	// progress, for tests of clients; 0 is off.
+	VisibilityDelay time.Duration
+	// CreateFor is how long errors of the disk are retried while a CA's key is
+	// made, before the CA becomes FAILED; default 5 minutes.
+	CreateFor time.Duration
 
-	now func() time.Time // time.Now but in tests
+	Log *slog.Logger
+	Now func() time.Time // nil: time.Now
 }
+
+const (
+	defaultCreateFor = 5 * time.Minute
+	acmPrincipal     = "acm.amazonaws.com"
+)
 
 // Service answers the operations on certificate authorities and certificates.
 // It is safe for concurrent use.
 type Service struct {
 	Config
+	classic []string      // ARNs of the six templates of the classic cross-account rule
+	pause   time.Duration // the first one between attempts to make a key; it doubles
 
 	mu          sync.Mutex
 	authorities map[string]*authority
+	deleted     map[string]*authority // whose key is to be destroyed, now or when they can no longer be restored
+
+	counting sync.Mutex // held from the count of an account's CAs until there is one more
 
 	background     context.Context
 	stopBackground context.CancelFunc
 	creations      sync.WaitGroup // key generations that run in the background
+	follower       sync.WaitGroup // the one that destroys keys
+	wake           chan struct{}  // has one element when there is something to destroy
 }
 
-// New makes a Service and goes on with the creations that a former process left unfinished.
+// New makes a Service and goes on with what a former process left unfinished:
+// the creation of CAs, and the destruction of their keys.
 func New(ctx context.Context, cfg Config) (*Service, error) {
-	if cfg.now == nil {
-		cfg.now = time.Now
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
-	s := &Service{Config: cfg, authorities: map[string]*authority{}}
+	if cfg.CreateFor == 0 {
+		cfg.CreateFor = defaultCreateFor
+	}
+	if cfg.PermissionPrincipals == nil {
+		cfg.PermissionPrincipals = []string{acmPrincipal}
+	}
+	s := &Service{
+		Config: cfg, pause: time.Second,
+		authorities: map[string]*authority{}, deleted: map[string]*authority{}, wake: make(chan struct{}, 1),
+	}
+	for _, arn := range issuance.Templates(cfg.Partition) {
+		if t, err := issuance.LookupTemplate(arn, cfg.Partition); err == nil && t.CrossAccount {
+			s.classic = append(s.classic, arn)
+		}
+	}
 	s.background, s.stopBackground = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.resumeCreations(ctx); err != nil {
+	if err := s.resume(ctx); err != nil {
 		return nil, err
 	}
+	s.follower.Go(s.destroyKeys)
 	return s, nil
 }
 
-// Close waits for key generations under way. A creation that is cut off goes
-// on at the next start.
+// Close waits for key generations under way. What is cut off goes on at the
+// next start.
 func (s *Service) Close() {
 	s.stopBackground()
 	s.creations.Wait()
+	s.follower.Wait()
+}
+
+// resume looks through all CAs for what a former process left unfinished.
+func (s *Service) resume(ctx context.Context) error {
+	const page = 100
+	var created time.Time
+	var id string
+	for {
+		recs, err := s.Records.CAs(ctx, "", created, id, page)
+		if err != nil {
+			return fmt.Errorf("listing CAs: %w", err)
+		}
+		for _, rec := range recs {
+			created, id = rec.CreatedAt, rec.ID
+			creating := rec.Status == pca.CertificateAuthorityStatus_CREATING
+			if !creating && (rec.Status != pca.CertificateAuthorityStatus_DELETED || rec.KeyID == "") {
+				continue
+			}
+			a, err := s.load(ctx, rec)
+			if err != nil {
+				return err
+			}
+			if creating {
+				s.create(a)
+			} else {
+				s.destroyLater(a)
+			}
+		}
+		if len(recs) < page {
+			return nil
+		}
+	}
 }
 
 // authority is the loaded state of one CA.
@@ -136,6 +243,14 @@ type authority struct {
 	mu     sync.RWMutex
 	rec    *store.CertificateAuthority // never changed in place
 	issuer *issuer                     // of rec.Installed; nil when none
+
+	cancel context.CancelFunc // ends the making of its key; nil when none was begun
+	made   chan struct{}      // closed when that has ended
+
+	issued issuedCount
+	// access follows from rec. It is apart so that nobody waits for a change
+	// under way to be told that he may not.
+	access atomic.Pointer[access]
 }
 
 // find is the authority that an ARN of a request names.
@@ -150,11 +265,31 @@ func (s *Service) find(ctx context.Context, text string) (pca.ARN, *authority, e
 
 // authority finds a CA and loads it once. The error is ready for the caller.
 func (s *Service) authority(ctx context.Context, arn pca.ARN) (*authority, error) {
-	notFound := func() (*authority, error) {
-		return nil, pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s. Check the ARN, its region and its account.", arn.CAARN())
+	a, err := s.lookup(ctx, arn)
+	if err != nil {
+		return nil, err
 	}
+	if a == nil {
+		return nil, notFound(arn.CAARN())
+	}
+	rec := a.access.Load().rec
+	if s.gone(rec) {
+		if rec.KeyID != "" {
+			s.look()
+		}
+		return nil, notFound(arn.CAARN())
+	}
+	return a, nil
+}
+
+func notFound(arn string) error {
+	return pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s. Check the ARN, its region and its account.", arn)
+}
+
+// lookup finds a CA, also one that is gone; nil when there never was one of that ARN.
+func (s *Service) lookup(ctx context.Context, arn pca.ARN) (*authority, error) {
 	if arn.Region != s.Region {
-		return notFound()
+		return nil, nil
 	}
 	s.mu.Lock()
 	a, ok := s.authorities[arn.CA]
@@ -162,7 +297,7 @@ func (s *Service) authority(ctx context.Context, arn pca.ARN) (*authority, error
 	if !ok {
 		rec, err := s.Records.CA(ctx, arn.CA)
 		if errors.Is(err, store.ErrNotFound) {
-			return notFound()
+			return nil, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading CA %s: %w", arn.CA, err)
@@ -171,27 +306,23 @@ func (s *Service) authority(ctx context.Context, arn pca.ARN) (*authority, error
 			return nil, err
 		}
 	}
-	a.mu.RLock()
-	account := a.rec.Account
-	gone := s.gone(a.rec)
-	a.mu.RUnlock()
-	if account != arn.Account || gone {
-		return notFound()
+	if a.access.Load().rec.Account != arn.Account {
+		return nil, nil
 	}
 	return a, nil
 }
 
 // load makes the authority of a record; of two that load at once one wins.
 func (s *Service) load(ctx context.Context, rec *store.CertificateAuthority) (*authority, error) {
-	a := &authority{rec: rec}
-	if rec.Installed > 0 {
-		inst, err := s.Certificates.InstalledCertificate(ctx, rec.ID, rec.Installed)
-		if err != nil {
-			return nil, fmt.Errorf("reading certificate %d of CA %s: %w", rec.Installed, rec.ID, err)
-		}
-		if a.issuer, err = s.newIssuer(ctx, rec, inst); err != nil {
-			return nil, fmt.Errorf("loading CA %s: %w", rec.ID, err)
-		}
+	s.mu.Lock()
+	a, ok := s.authorities[rec.ID]
+	s.mu.Unlock()
+	if ok {
+		return a, nil
+	}
+	a = &authority{}
+	if err := s.fill(ctx, a, rec); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,22 +333,125 @@ func (s *Service) load(ctx context.Context, rec *store.CertificateAuthority) (*a
 	return a, nil
 }
 
+// fill gives an authority its record and what follows from it.
+func (s *Service) fill(ctx context.Context, a *authority, rec *store.CertificateAuthority) error {
+	var i *issuer
+	// Of a tombstone the key may be gone already.
+	if rec.Installed > 0 && !tombstone(rec) {
+		inst, err := s.Certificates.InstalledCertificate(ctx, rec.ID, rec.Installed)
+		if err != nil {
+			return fmt.Errorf("reading certificate %d of CA %s: %w", rec.Installed, rec.ID, err)
+		}
+		if i, err = s.newIssuer(ctx, rec, inst); err != nil {
+			return fmt.Errorf("loading CA %s: %w", rec.ID, err)
+		}
+	}
+	view, err := s.compileAccess(rec)
+	if err != nil {
+		return fmt.Errorf("loading CA %s: %w", rec.ID, err)
+	}
+	a.rec, a.issuer = rec, i
+	a.access.Store(view)
+	return nil
+}
+
+// change stores what edit makes of an authority's record. edit sees a copy of
+// the record as it is now, whose slices it must not change in place; its error
+// is the caller's. When it says that nothing changed, nothing is stored.
+func (s *Service) change(ctx context.Context, a *authority, edit func(next *store.CertificateAuthority) (changed bool, err error)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.gone(a.rec) {
+		return notFound(a.rec.ARN)
+	}
+	next := *a.rec
+	if changed, err := edit(&next); err != nil || !changed {
+		return err
+	}
+	return s.commit(ctx, a, &next, a.issuer, func(ctx context.Context) error { return s.Records.UpdateCA(ctx, &next) })
+}
+
+// settle is change for operations that have no error for a lost race.
+func (s *Service) settle(ctx context.Context, a *authority, edit func(next *store.CertificateAuthority) (changed bool, err error)) error {
+	const tries = 3
+	for try := 1; ; try++ {
+		err := s.change(ctx, a, edit)
+		if try == tries || !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// commit makes next the authority's record by write, which must be durable
+// when it returns. The caller holds a.mu. A record that somebody else changed
+// is read again and the change refused.
+func (s *Service) commit(ctx context.Context, a *authority, next *store.CertificateAuthority, i *issuer, write func(context.Context) error) error {
+	view, err := s.compileAccess(next)
+	if err != nil {
+		return fmt.Errorf("changing CA %s: %w", next.ID, err)
+	}
+	// A caller who hangs up does not make the outcome unknown.
+	ctx = context.WithoutCancel(ctx)
+	if err = write(ctx); err == nil {
+		a.rec, a.issuer = next, i
+		a.access.Store(view)
+		return nil
+	}
+	// Whatever is stored now, that is what counts.
+	if rec, e := s.Records.CA(ctx, next.ID); e != nil {
+		err = errors.Join(err, e)
+	} else if rec.Version != a.rec.Version {
+		err = errors.Join(err, s.fill(ctx, a, rec))
+	}
+	if errors.Is(err, store.ErrConflict) {
+		return &pca.Error{Code: pca.ConcurrentModificationException, Message: "Another change of the certificate authority was made at the same time. Try again.", Err: err}
+	}
+	return fmt.Errorf("storing CA %s: %w", next.ID, err)
+}
+
+// stamp is the time in the precision that records keep.
+func (s *Service) stamp() time.Time { return s.Now().Truncate(time.Millisecond).UTC() }
+
 // status is the status that callers see: EXPIRED is derived on read and shown
 // instead of ACTIVE or DISABLED (ca-lifecycle.md 1).
 func (s *Service) status(rec *store.CertificateAuthority) pca.CertificateAuthorityStatus {
 	switch rec.Status {
 	case pca.CertificateAuthorityStatus_ACTIVE, pca.CertificateAuthorityStatus_DISABLED:
 		// NotAfter is the last valid second (RFC 5280 4.1.2.5).
-		if !rec.NotAfter.IsZero() && s.now().Unix() > rec.NotAfter.Unix() {
+		if !rec.NotAfter.IsZero() && s.Now().Unix() > rec.NotAfter.Unix() {
 			return pca.CertificateAuthorityStatus_EXPIRED
 		}
 	}
 	return rec.Status
 }
 
-// gone tells whether the restoration period of a deleted CA is over.
+// gone tells whether a deleted CA can no longer be restored.
 func (s *Service) gone(rec *store.CertificateAuthority) bool {
-	return rec.Status == pca.CertificateAuthorityStatus_DELETED && !rec.RestorableUntil.IsZero() && s.now().After(rec.RestorableUntil)
+	return rec.Status == pca.CertificateAuthorityStatus_DELETED && !s.Now().Before(rec.RestorableUntil)
+}
+
+// tombstone tells whether a CA is gone for good, whatever a clock says. What it
+// issued stays in the log and the store, for offline audit.
+func tombstone(rec *store.CertificateAuthority) bool {
+	return rec.Status == pca.CertificateAuthorityStatus_DELETED && rec.RestorableUntil.IsZero()
+}
+
+// usable refuses the states in which the permissions and policies of a CA
+// cannot be touched, and in the same words those of its tags (api.md 4).
+func (s *Service) usable(rec *store.CertificateAuthority, refused ...pca.CertificateAuthorityStatus) error {
+	if !slices.Contains(refused, rec.Status) {
+		return nil
+	}
+	remedy := ""
+	switch rec.Status {
+	case pca.CertificateAuthorityStatus_CREATING:
+		remedy = "Try again when it is in the PENDING_CERTIFICATE state."
+	case pca.CertificateAuthorityStatus_FAILED:
+		remedy = "Its creation failed; delete it and create another one."
+	case pca.CertificateAuthorityStatus_DELETED:
+		remedy = "Restore it first with RestoreCertificateAuthority."
+	}
+	return pca.Errorf(pca.InvalidStateException, "The certificate authority is in the %s state. %s", rec.Status, remedy)
 }
 
 // Record gives a CA's record and its derived status, for rooms that need to

@@ -81,12 +81,12 @@ func open(t *testing.T, dir string) *house {
 	h := &house{db: db, dir: dir, clock: time.Now(), log: &faultyLog{Log: certlog.New(certlog.Config{Store: db})}}
 	h.Service, err = New(t.Context(), Config{
 		Partition: "aws", Region: "us-east-1", ServerName: "pca.example.com",
-		Records: db, Certificates: db, Entries: h.log, Keys: keys,
-		Caller:    func(context.Context) Caller { return Caller{Account: "123456789012"} },
-		Authorize: func(context.Context, string, string) error { return nil },
-		PageKey:   sha256.Sum256([]byte("test")),
-		Log:       slog.New(slog.DiscardHandler),
-		now: func() time.Time {
+		Records: db, Overview: db, Certificates: db, Entries: h.log, Keys: keys,
+		Caller:        func(context.Context) Caller { return Caller{Account: "123456789012"} },
+		AuthorizeAlso: func(context.Context, string, string) error { return nil },
+		PageKey:       sha256.Sum256([]byte("test")),
+		Log:           slog.New(slog.DiscardHandler),
+		Now: func() time.Time {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.clock
@@ -277,6 +277,7 @@ func TestNothingLeavesBeforeItsEntry(t *testing.T) {
 	wantCode(t, h.revoke(root, arn), pca.RequestAlreadyProcessedException)
 
 	h.log.set(fault, nil)
+	h.CreateFor = 0 // give up at once
 	failed := h.create(t, pca.CertificateAuthorityType_ROOT)
 	h.log.set(nil, nil)
 	if s := h.status(t, failed); s != pca.CertificateAuthorityStatus_FAILED {
