@@ -327,10 +327,23 @@ type profileKeys struct {
 	id, secret, token string
 }
 
-// writeProfile makes or replaces a profile in the client files of the data
-// folder, so that AWS_PROFILE=name, or --profile of the aws CLI, uses it.
+// profileFiles are the client files that profiles are written to: those that
+// the environment names, as "chirograph env" does, or else those of the data folder.
+func (a *access) profileFiles() (config, credentials string, err error) {
+	config, credentials = os.Getenv("AWS_CONFIG_FILE"), os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
+	if config != "" && credentials != "" {
+		return config, credentials, nil
+	}
+	if !a.flags.local() {
+		return "", "", errors.New("the environment names other credentials")
+	}
+	return clientFiles(a.flags.dataDir)
+}
+
+// writeProfile makes or replaces a profile, so that AWS_PROFILE=name, or
+// --profile of the aws CLI, uses it.
 func (a *access) writeProfile(name string, keys profileKeys) error {
-	config, credentials, err := clientFiles(a.flags.dataDir)
+	config, credentials, err := a.profileFiles()
 	if err != nil {
 		return err
 	}
@@ -356,18 +369,23 @@ func (a *access) writeProfile(name string, keys profileKeys) error {
 
 // checkProfile refuses a name before anything is made that would be written under it.
 func (a *access) checkProfile(name string) error {
-	config, _, err := clientFiles(a.flags.dataDir)
-	switch {
-	case err != nil:
-		return err
-	case name == "":
+	if name == "" {
 		return nil
-	case strings.ContainsAny(name, "[]#;\"'\\ \t\r\n") || !isPrintableASCII(name):
-		return usageError("use letters, digits, - and _", "%q cannot be the name of a profile", name)
-	case !a.flags.local():
-		return usageError("leave --profile out, and keep the key yourself", "--profile writes to the client files of a local server, but the environment names other credentials")
 	}
-	if _, err := os.Stat(config); err != nil {
+	if strings.ContainsAny(name, "[]#;\"'\\ \t\r\n") || !isPrintableASCII(name) {
+		return usageError("use letters, digits, - and _", "%q cannot be the name of a profile", name)
+	}
+	if name == defaultProfile {
+		return usageError("choose another name", "the profile %s is the administrator's", name)
+	}
+	config, _, err := a.profileFiles()
+	if err == nil {
+		var files sections
+		if files, err = readSections(config); err == nil && !slices.ContainsFunc(files, func(s section) bool { return s.name == servicesSection }) {
+			err = fmt.Errorf("%s is not one of a server's", config)
+		}
+	}
+	if err != nil {
 		return usageError("leave --profile out, or name the server's folder with --data-dir", "--profile writes to the client files of a local server: %w", err)
 	}
 	return nil
@@ -379,12 +397,9 @@ func isPrintableASCII(s string) bool {
 
 // replaceKey puts a new key wherever the client files have the old one.
 func (a *access) replaceKey(old string, keys profileKeys) error {
-	if !a.flags.local() {
-		return nil
-	}
-	_, credentials, err := clientFiles(a.flags.dataDir)
+	_, credentials, err := a.profileFiles()
 	if err != nil {
-		return err
+		return nil // the keys are kept somewhere else
 	}
 	files, err := readSections(credentials)
 	if err != nil {
