@@ -146,3 +146,33 @@ func TestSM2IsOptIn(t *testing.T) {
 	_, err = elsewhere.issue(t.Context(), csr, nil)
 	wantMessage(t, err, "MalformedCSRException", "aws-cn")
 }
+
+// T-43: --subject-allow-mixed reaches every place that takes a subject.
+func TestMixedSubjectsSetting(t *testing.T) {
+	t.Parallel()
+	mixed := types.ASN1Subject{CommonName: aws.String("x"), CustomAttributes: []types.CustomAttribute{{ObjectIdentifier: aws.String("2.5.4.11"), Value: aws.String("u")}}}
+	in := &acmpca.CreateCertificateAuthorityInput{
+		CertificateAuthorityType: types.CertificateAuthorityTypeRoot,
+		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
+			KeyAlgorithm: types.KeyAlgorithmEcPrime256v1, SigningAlgorithm: types.SigningAlgorithmSha256withecdsa, Subject: &mixed,
+		},
+	}
+	change := func(in *acmpca.IssueCertificateInput) {
+		in.TemplateArn = aws.String("arn:aws:acm-pca:::template/EndEntityCertificate_APIPassthrough/V1")
+		in.ApiPassthrough = &types.ApiPassthrough{Subject: &mixed}
+	}
+	const refusal = "CustomAttributes cannot be used in combination with standard attributes."
+	strict := start(t, nil)
+	_, err := strict.pca.CreateCertificateAuthority(t.Context(), in)
+	wantMessage(t, err, "InvalidArgsException", refusal)
+	_, err = strict.root(t).issue(t.Context(), newCSR(t, newKey(t), "leaf"), change)
+	wantMessage(t, err, "InvalidArgsException", refusal)
+
+	lax := start(t, func(c *serveConfig) { c.MixedSubjects = true })
+	root := authority{lax, *must(lax.pca.CreateCertificateAuthority(t.Context(), in))(t).CertificateAuthorityArn, in}
+	root.activate(t)
+	cert, _ := root.get(t, must(root.issue(t.Context(), newCSR(t, newKey(t), "leaf"), change))(t))
+	if c := parseCert(t, cert); c.Subject.String() != "OU=u,CN=x" && c.Subject.String() != "CN=x,OU=u" || c.Issuer.String() != c.Subject.String() {
+		t.Errorf("%s under %s", c.Subject, c.Issuer)
+	}
+}
