@@ -258,22 +258,23 @@ func TestTerraform(t *testing.T) {
 	}
 	t.Run("a root from its creation to its end", func(t *testing.T) { t.Parallel(); p.root(t) })
 	t.Run("a subordinate under a file's chain", func(t *testing.T) { t.Parallel(); p.subordinate(t) })
-	t.Run("a pending CA is destroyed", func(t *testing.T) {
-		t.Parallel()
-		arn := must(p.createAuthority(t.Context(), types.CertificateAuthorityTypeSubordinate, nil))(t)
-		if err := p.deleteAuthority(t.Context(), arn); err != nil {
-			t.Fatal(err)
-		}
-		if _, gone, err := p.readAuthority(t.Context(), arn); !gone || err != nil {
-			t.Errorf("gone: %t, %v", gone, err)
-		}
-		if err := p.deleteAuthority(t.Context(), arn[:len(arn)-4]+"0000"); err != nil {
-			t.Errorf("deleting what is not there: %v", err)
-		}
-	})
+	t.Run("a pending CA is destroyed", func(t *testing.T) { t.Parallel(); p.pending(t) })
 	t.Run("certificates", func(t *testing.T) { t.Parallel(); p.certificates(t) })
 	t.Run("permissions", func(t *testing.T) { t.Parallel(); p.permissions(t) })
 	t.Run("a policy", func(t *testing.T) { t.Parallel(); p.policy(t) })
+}
+
+func (p terraform) pending(t *testing.T) {
+	arn := must(p.createAuthority(t.Context(), types.CertificateAuthorityTypeSubordinate, nil))(t)
+	if err := p.deleteAuthority(t.Context(), arn); err != nil {
+		t.Fatal(err)
+	}
+	if _, gone, err := p.readAuthority(t.Context(), arn); !gone || err != nil {
+		t.Errorf("gone: %t, %v", gone, err)
+	}
+	if err := p.deleteAuthority(t.Context(), arn[:len(arn)-4]+"0000"); err != nil {
+		t.Errorf("deleting what is not there: %v", err)
+	}
 }
 
 func (p terraform) root(t *testing.T) {
