@@ -108,6 +108,10 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, err
 	}
+	standards, err := parseStandards(cfg.KeyStandards)
+	if err != nil {
+		return nil, err
+	}
 	h.cas, err = ca.New(ctx, ca.Config{
 		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName, MixedSubjects: cfg.MixedSubjects,
 		Records: h.db, Overview: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
@@ -115,8 +119,11 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		AuthorizeAlso: awsjson.Authorize,
 		PageKey:       [32]byte(pageKey),
 		Quotas:        ca.Quotas(quota),
-		Log:           log,
-		Now:           cfg.now,
+		KeyStandards:  standards, PermissionPrincipals: splitList(cfg.PermissionPrincipals),
+		StrictAWS2023: cfg.StrictPolicies, CrossAccountClassicSix: cfg.ClassicTemplates,
+		SyncValidation: cfg.SyncValidation, VisibilityDelay: cfg.VisibilityDelay,
+		Log: log,
+		Now: cfg.now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the certificate authorities: %w", err)

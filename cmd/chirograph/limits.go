@@ -101,7 +101,11 @@ func (c *serveConfig) checkLimits() error {
 	_, throttle := parseThrottle(c.Throttle)
 	_, quota := parseQuota(c.Quota)
 	_, buckets := parseAllowedBuckets(c.AuditAllowedBuckets)
-	return cmp.Or(throttle, quota, buckets)
+	_, standards := parseStandards(c.KeyStandards)
+	if c.VisibilityDelay < 0 {
+		return usageError("", "--visibility-delay must not be negative")
+	}
+	return cmp.Or(throttle, quota, buckets, standards)
 }
 
 func burstOf(perSecond float64) int { return max(1, int(math.Ceil(2*perSecond))) }
@@ -174,4 +178,28 @@ func parseAllowedBuckets(s string) (allowedBuckets, error) {
 func (a allowedBuckets) allow(account, bucket string) bool {
 	every, own := a["*"], a[account]
 	return len(every) == 0 && len(own) == 0 || every[bucket] || own[bucket]
+}
+
+// parseStandards reads --key-standards; nil is all.
+func parseStandards(s string) (list []pca.KeyStorageSecurityStandard, err error) {
+	for _, name := range splitList(s) {
+		standard := pca.KeyStorageSecurityStandard(name)
+		switch standard {
+		case pca.KeyStorageSecurityStandard_FIPS_140_2_LEVEL_2_OR_HIGHER, pca.KeyStorageSecurityStandard_FIPS_140_2_LEVEL_3_OR_HIGHER, pca.KeyStorageSecurityStandard_CCPC_LEVEL_1_OR_HIGHER:
+			list = append(list, standard)
+		default:
+			return nil, usageError("use FIPS_140_2_LEVEL_2_OR_HIGHER, FIPS_140_2_LEVEL_3_OR_HIGHER or CCPC_LEVEL_1_OR_HIGHER, separated by commas", "--key-standards: %q is not a standard of the API", name)
+		}
+	}
+	return list, nil
+}
+
+// splitList gives the items of a list that commas separate.
+func splitList(s string) (list []string) {
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
 }

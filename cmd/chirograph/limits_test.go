@@ -79,7 +79,7 @@ func TestLimitsThatAreNone(t *testing.T) {
 		"--throttle=IssueCertificate=1:0", "--throttle=IssueCertificate=", "--throttle=IssueCertificate=1:", "--throttle=IssueCertificate=1e9",
 		"--quota=many", "--quota=certificates-per-ca", "--quota=certificates-per-ca=0", "--quota=certificates-per-ca=-1", "--quota=certificate-authorities=1.5", "--quota=aws=1",
 		"--audit-allowed-buckets=bucket", "--audit-allowed-buckets=123=bucket", "--audit-allowed-buckets=123456789012=",
-		"--max-in-flight=-1", "--max-connections=0",
+		"--key-standards=FIPS", "--visibility-delay=-1s", "--max-in-flight=-1", "--max-connections=0",
 	} {
 		code, _, stderr := command(t, "serve", "--data-dir", filepath.Join(t.TempDir(), "data"), arg)
 		name, _, _ := strings.Cut(arg, "=")

@@ -49,6 +49,13 @@ type serveConfig struct {
 
 	MixedSubjects bool // custom attributes beside standard ones
 
+	KeyStandards         string        // accepted values of KeyStorageSecurityStandard, comma-separated; empty: all
+	PermissionPrincipals string        // services that may have permissions, comma-separated
+	StrictPolicies       bool          // policies of CAs in the form of 2023 alone
+	ClassicTemplates     bool          // other accounts use the six classic templates alone
+	SyncValidation       bool          // name constraints are judged before the answer
+	VisibilityDelay      time.Duration // until GetCertificate has a certificate, for tests of clients
+
 	Throttle       string // rates, as parseThrottle reads them
 	Quota          string // as parseQuota reads them
 	MaxInFlight    int    // API calls served at a time; 0: any number
@@ -77,6 +84,7 @@ func defaultServeConfig() serveConfig {
 		AuditMinInterval:         30 * time.Minute,
 		AuditAllowInactive:       true,
 		AuditPreflight:           string(bucket.PreflightWrite),
+		PermissionPrincipals:     "acm.amazonaws.com",
 		Throttle:                 "off",
 		Quota:                    "off",
 		MaxInFlight:              defaultInFlight,
@@ -143,6 +151,12 @@ at the next start.`,
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.DurationVar(&cfg.AuditMinInterval, "audit-min-interval", cfg.AuditMinInterval, "least time between two reports of a CA; 0 switches the rule off")
 	f.BoolVar(&cfg.AuditAllowInactive, "audit-allow-inactive", cfg.AuditAllowInactive, "let expired CAs have reports")
+	f.StringVar(&cfg.KeyStandards, "key-standards", cfg.KeyStandards, "values of KeyStorageSecurityStandard that are accepted and shown again, separated by commas; the keys are files whatever is accepted (default: all)")
+	f.StringVar(&cfg.PermissionPrincipals, "permission-principals", cfg.PermissionPrincipals, "services that CreatePermission takes, separated by commas")
+	f.BoolVar(&cfg.StrictPolicies, "policy-strict-aws-2023", cfg.StrictPolicies, "take policies of certificate authorities in AWS's exact form of 2023 alone")
+	f.BoolVar(&cfg.ClassicTemplates, "cross-account-classic-templates", cfg.ClassicTemplates, "let other accounts use the six classic templates alone, whatever a policy says")
+	f.BoolVar(&cfg.SyncValidation, "sync-validation", cfg.SyncValidation, "refuse at once what name constraints forbid; AWS answers an ARN whose certificate then fails")
+	f.DurationVar(&cfg.VisibilityDelay, "visibility-delay", cfg.VisibilityDelay, "how long GetCertificate says that a certificate is in progress, to test clients with")
 	f.BoolVar(&cfg.MixedSubjects, "subject-allow-mixed", cfg.MixedSubjects, "let subjects have CustomAttributes beside standard attributes, which come first; AWS documents that as an error")
 	f.StringVar(&cfg.AuditPreflight, "audit-preflight", cfg.AuditPreflight, "how a bucket is tried before a report is accepted: off, head or write")
 	f.StringVar(&cfg.AuditAllowedBuckets, "audit-allowed-buckets", cfg.AuditAllowedBuckets, "the only buckets that reports may go to: ACCOUNT=BUCKET items separated by commas, * for every account (default: any bucket)")

@@ -42,6 +42,7 @@ func serveHouse(t *testing.T, change func(*serveConfig)) *served {
 	cfg := defaultServeConfig()
 	cfg.DataDir = filepath.Join(t.TempDir(), "data")
 	cfg.AuditMinInterval = 0
+	cfg.now = func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 	if change != nil {
 		change(&cfg)
 	}
