@@ -112,18 +112,24 @@ func (h *house) pass(d time.Duration) {
 
 func (h *house) create(t *testing.T, typ pca.CertificateAuthorityType) string {
 	t.Helper()
-	out, err := h.CreateCertificateAuthority(t.Context(), &pca.CreateCertificateAuthorityRequest{
-		CertificateAuthorityType: typ,
-		CertificateAuthorityConfiguration: pca.CertificateAuthorityConfiguration{
-			KeyAlgorithm: pca.KeyAlgorithm_EC_prime256v1, SigningAlgorithm: pca.SigningAlgorithm_SHA256WITHECDSA,
-			Subject: pca.ASN1Subject{CommonName: "Test"},
-		},
-	})
+	in := createRequest()
+	in.CertificateAuthorityType = typ
+	out, err := h.CreateCertificateAuthority(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.creations.Wait()
 	return out.CertificateAuthorityArn
+}
+
+func createRequest() *pca.CreateCertificateAuthorityRequest {
+	return &pca.CreateCertificateAuthorityRequest{
+		CertificateAuthorityType: pca.CertificateAuthorityType_ROOT,
+		CertificateAuthorityConfiguration: pca.CertificateAuthorityConfiguration{
+			KeyAlgorithm: pca.KeyAlgorithm_EC_prime256v1, SigningAlgorithm: pca.SigningAlgorithm_SHA256WITHECDSA,
+			Subject: pca.ASN1Subject{CommonName: "Test"},
+		},
+	}
 }
 
 func (h *house) csr(t *testing.T, ca string) []byte {
@@ -642,15 +648,6 @@ func TestListPages(t *testing.T) {
 func TestCreateRefusals(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
-	good := func() *pca.CreateCertificateAuthorityRequest {
-		return &pca.CreateCertificateAuthorityRequest{
-			CertificateAuthorityType: pca.CertificateAuthorityType_ROOT,
-			CertificateAuthorityConfiguration: pca.CertificateAuthorityConfiguration{
-				KeyAlgorithm: pca.KeyAlgorithm_EC_prime256v1, SigningAlgorithm: pca.SigningAlgorithm_SHA256WITHECDSA,
-				Subject: pca.ASN1Subject{CommonName: "Test"},
-			},
-		}
-	}
 	for name, c := range map[string]struct {
 		change func(*pca.CreateCertificateAuthorityRequest)
 		code   pca.Code
@@ -680,7 +677,7 @@ func TestCreateRefusals(t *testing.T) {
 			r.CertificateAuthorityConfiguration.SigningAlgorithm = pca.SigningAlgorithm_SHA256WITHRSA
 		}, pca.InvalidArgsException},
 	} {
-		in := good()
+		in := createRequest()
 		c.change(in)
 		_, err := h.CreateCertificateAuthority(t.Context(), in)
 		if e, ok := errors.AsType[*pca.Error](err); !ok || e.Code != c.code {
@@ -692,7 +689,7 @@ func TestCreateRefusals(t *testing.T) {
 		t.Errorf("refused requests left %d CAs, %v", len(cas), err)
 	}
 	// The same with both off is fine.
-	in := good()
+	in := createRequest()
 	in.RevocationConfiguration = &pca.RevocationConfiguration{CrlConfiguration: &pca.CrlConfiguration{}, OcspConfiguration: &pca.OcspConfiguration{}}
 	if _, err := h.CreateCertificateAuthority(t.Context(), in); err != nil {
 		t.Error(err)
