@@ -18,6 +18,12 @@ import (
 	"chirograph.dev/internal/store/sqlite"
 )
 
+// administratorPolicy allows everything.
+const administratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
+
+// accessKeyContext is what the secret of an access key is sealed for.
+func accessKeyContext(id string) string { return "access key " + id }
+
 // keyOf is the access key of a user who has one policy and is named after it.
 type keyOf struct{ ID, Account, Policy string }
 

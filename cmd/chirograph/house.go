@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base32"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -25,11 +21,13 @@ import (
 
 	"chirograph.dev/internal/auditreport"
 	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/awsquery"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/local"
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/identity"
 	"chirograph.dev/internal/keystore"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/server"
@@ -51,7 +49,7 @@ type house struct {
 	cas     *ca.Service
 	reports *auditreport.Service
 	buckets *local.Service
-	people  *people
+	people  *identity.Service
 
 	destinations sync.Mutex
 	elsewhere    *bucket.Client // of an external destination; nil before its first use
@@ -94,8 +92,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		return nil, err
 	}
 	cfg = h.cfg
-	h.people = &people{db: h.db, keys: h.keys, partition: cfg.Partition, account: cfg.Account, cache: map[string]person{}}
-	if err := h.people.ensureAdministrator(ctx, cfg.Account); err != nil {
+	if err := h.openPeople(ctx, masterKey); err != nil {
 		return nil, err
 	}
 
@@ -128,7 +125,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, fmt.Errorf("opening the certificate authorities: %w", err)
 	}
-	h.buckets, err = local.Open(local.Config{Dir: filepath.Join(h.dataDir, "buckets"), Credentials: h.people, Region: cfg.Region, Log: log})
+	h.buckets, err = local.Open(local.Config{Dir: filepath.Join(h.dataDir, "buckets"), Credentials: h.people.For("s3"), Region: cfg.Region, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("opening the buckets: %w", err)
 	}
@@ -162,7 +159,7 @@ func (h *house) wire() error {
 	h.api, err = server.New(server.Config{
 		API: awsjson.Config{
 			Partition: h.cfg.Partition, Regions: []string{h.cfg.Region},
-			Credentials: h.people,
+			Credentials: h.people.For(pca.Service),
 			Authorize:   h.cas.Authorize,
 			Rates:       rates, MaxInFlight: h.cfg.MaxInFlight,
 			Log: h.log,
@@ -192,8 +189,9 @@ func (h *house) wire() error {
 				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
 			},
 		},
-		Query: h.queryServices(),
-		Ready: func(context.Context) bool { return h.ready.Load() },
+		Query: h.queryServices(), Resource: h.resource,
+		Others: []awsjson.Config{h.organizationsService()},
+		Ready:  func(context.Context) bool { return h.ready.Load() },
 	})
 	return err
 }
@@ -245,6 +243,7 @@ func (h *house) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.entries.Run(ctx) })
 	g.Go(func() error { return h.reports.Run(ctx) })
+	g.Go(func() error { return h.people.Run(ctx) })
 	return g.Wait()
 }
 
@@ -388,7 +387,7 @@ func (h *house) destination(_ context.Context, account, caARN string) (*bucket.C
 			Account: account, Service: bucket.ServicePrincipal, ARN: bucket.ServicePrincipal,
 			Context: map[string][]string{"aws:SourceAccount": {account}, "aws:SourceArn": {caARN}},
 		})
-		cfg.Owner = h.buckets.Transport(h.people.operator(account))
+		cfg.Owner = h.buckets.Transport(h.people.Operator(account))
 	case "aws":
 	default:
 		cfg.Endpoint = h.cfg.Destination
@@ -422,7 +421,7 @@ func (h *house) writeClientFiles(where endpoints) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id, secret, err := h.people.administrator(context.Background())
+	keys, err := h.clientKeys(context.Background())
 	if err != nil {
 		return "", err
 	}
@@ -453,7 +452,67 @@ func (h *house) writeClientFiles(where endpoints) (string, error) {
 	if files, err = readSections(credentials); err != nil {
 		return "", err
 	}
-	return credentials, writeFile(credentials, files.with(defaultProfile, "aws_access_key_id = "+id+"\naws_secret_access_key = "+secret+"\n").String())
+	for _, k := range keys {
+		files = files.with(k.profile, k.text)
+	}
+	return credentials, writeFile(credentials, files.String())
+}
+
+// clientKey is a profile of the client files and what stands in it.
+type clientKey struct{ profile, text string }
+
+// clientKeys are the access keys that this server puts into the client files:
+// the administrator's, and those of the service principals that are set up.
+func (h *house) clientKeys(ctx context.Context) ([]clientKey, error) {
+	id, secret, ok, err := h.people.AdministratorKey(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the administrator's access key: %w", err)
+	}
+	text := func(id, secret string) string {
+		return "aws_access_key_id = " + id + "\naws_secret_access_key = " + secret + "\n"
+	}
+	keys := []clientKey{{defaultProfile, text(id, secret)}}
+	if !ok {
+		h.log.WarnContext(ctx, "the administrator's access key was deleted or switched off, so the client files have none; start once with --reset-administrator to make another", slog.String("access_key", id))
+		keys[0].text = "# The access key " + id + " is deleted or switched off. chirograph serve --reset-administrator makes another.\n"
+	}
+	for _, service := range splitList(h.cfg.ServicePrincipals) {
+		id, secret, err := h.people.ServiceKey(ctx, service)
+		if err != nil {
+			return nil, fmt.Errorf("making the access key of %s: %w", service, err)
+		}
+		keys = append(keys, clientKey{service, text(id, secret)})
+	}
+	return keys, nil
+}
+
+// openPeople opens the identities, and makes what a first start or the settings
+// ask for.
+func (h *house) openPeople(ctx context.Context, masterKey keystore.MasterKey) error {
+	key, err := hkdf.Key(sha256.New, masterKey[:], nil, "chirograph identities", sha256.Size)
+	if err != nil {
+		return fmt.Errorf("deriving the key of sessions: %w", err)
+	}
+	h.people, err = identity.New(ctx, identity.Config{
+		Partition: h.cfg.Partition, Region: h.cfg.Region, Account: h.cfg.Account,
+		Records: h.db, Sealer: h.keys, Key: [32]byte(key),
+		Caller: whoCalls, Conditions: awsquery.Conditions,
+		Log: h.log,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the identities: %w", err)
+	}
+	if err := h.people.EnsureAdministrator(ctx); err != nil {
+		return err
+	}
+	if h.cfg.ResetAdministrator {
+		if err := h.people.ResetAdministrator(ctx); err != nil {
+			return err
+		}
+		h.log.WarnContext(ctx, "the user admin has a new access key, and AdministratorAccess as its only policy; leave --reset-administrator out from now on", slog.String("account", h.people.ManagementAccount()))
+	}
+	// A service that is no longer set up is nobody here (A-28).
+	return h.people.DropServiceKeys(ctx, splitList(h.cfg.ServicePrincipals))
 }
 
 // writeFile replaces a file in one step; a crash leaves the old one or the new one.
@@ -471,134 +530,4 @@ func writeFile(path, text string) error {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
-}
-
-// people knows the access keys. It is safe for concurrent use.
-type people struct {
-	db                 *sqlite.DB
-	keys               *keystore.Store
-	partition, account string
-
-	mu    sync.RWMutex
-	cache map[string]person // by access key id
-}
-
-type person struct {
-	secret    string
-	principal *iam.Principal
-}
-
-// administratorPolicy allows everything.
-const administratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
-
-// ensureAdministrator makes the administrator's access key on first start.
-func (p *people) ensureAdministrator(ctx context.Context, account string) error {
-	users, err := p.db.Identities(ctx, account, store.KindUser, "", 1)
-	if err != nil || len(users) > 0 {
-		return err
-	}
-	var random [10 + 30]byte
-	rand.Read(random[:])
-	id := "AKIA" + base32.StdEncoding.EncodeToString(random[:10])
-	secret := base64.StdEncoding.EncodeToString(random[10:])
-	sealed, err := p.keys.SealSecret([]byte(secret), accessKeyContext(id))
-	if err != nil {
-		return fmt.Errorf("sealing the administrator's secret: %w", err)
-	}
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	user := &store.Identity{ID: "AIDA" + id[4:], Kind: store.KindUser, Account: account, Name: "admin", Path: "/", CreatedAt: now, Inline: []store.InlinePolicy{{Name: "administrator", Document: administratorPolicy}}}
-	if err := p.db.CreateIdentity(ctx, user); err != nil {
-		return err
-	}
-	err = p.db.CreateAccessKey(ctx, &store.AccessKey{ID: id, SealedSecret: sealed, Account: account, User: user.ID, Active: true, CreatedAt: now}, 2)
-	if err != nil {
-		return fmt.Errorf("storing the administrator's access key: %w", err)
-	}
-	return nil
-}
-
-func accessKeyContext(id string) string { return "access key " + id }
-
-// administrator gives the access key that was made first, which is the
-// administrator's, with its secret.
-func (p *people) administrator(ctx context.Context) (id, secret string, err error) {
-	users, err := p.db.Identities(ctx, p.account, store.KindUser, "", 1)
-	if err != nil || len(users) == 0 {
-		return "", "", errors.Join(errors.New("there is no user"), err)
-	}
-	keys, err := p.db.AccessKeys(ctx, users[0].ID)
-	if err != nil || len(keys) == 0 {
-		return "", "", errors.Join(errors.New("there is no access key"), err)
-	}
-	first := keys[0]
-	secret, _, ok, err := p.Credential(ctx, first.ID)
-	if err != nil || !ok {
-		return "", "", fmt.Errorf("reading the administrator's access key: %w", err)
-	}
-	return first.ID, secret, nil
-}
-
-// Secret implements iam.Credentials.
-func (p *people) Secret(ctx context.Context, id string) (string, bool, error) {
-	secret, _, ok, err := p.Credential(ctx, id)
-	return secret, ok, err
-}
-
-// Principal implements iam.Credentials.
-func (p *people) Principal(ctx context.Context, id, token string) (*iam.Principal, error) {
-	_, who, ok, err := p.Credential(ctx, id)
-	if err == nil && (!ok || token != "") {
-		return nil, iam.ErrInvalidToken
-	}
-	return who, err
-}
-
-// Credential finds an access key.
-func (p *people) Credential(ctx context.Context, id string) (string, *iam.Principal, bool, error) {
-	p.mu.RLock()
-	who, ok := p.cache[id]
-	p.mu.RUnlock()
-	if ok {
-		return who.secret, who.principal, true, nil
-	}
-	k, err := p.db.AccessKey(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", nil, false, nil
-	}
-	if err != nil {
-		return "", nil, false, fmt.Errorf("reading access key %s: %w", id, err)
-	}
-	secret, err := p.keys.OpenSecret(k.SealedSecret, accessKeyContext(id))
-	if err != nil {
-		return "", nil, false, fmt.Errorf("opening the secret of access key %s: %w", id, err)
-	}
-	who = person{string(secret), &iam.Principal{Account: k.Account, Service: k.Service}}
-	if k.User != "" {
-		u, err := p.db.IdentityByID(ctx, k.User)
-		if err != nil {
-			return "", nil, false, err
-		}
-		who.principal = &iam.Principal{Account: u.Account, ARN: "arn:" + p.partition + ":iam::" + u.Account + ":user" + u.Path + u.Name, ID: u.ID}
-		for _, inline := range u.Inline {
-			policy, err := iam.ParsePolicy([]byte(inline.Document))
-			if err != nil {
-				return "", nil, false, fmt.Errorf("reading the policy of user %s: %w", u.Name, err)
-			}
-			who.principal.Policies = append(who.principal.Policies, policy)
-		}
-	}
-	p.mu.Lock()
-	p.cache[id] = who
-	p.mu.Unlock()
-	return who.secret, who.principal, true, nil
-}
-
-// operator is the server itself acting for an account's owner: it reads bucket
-// policies and looks at finished reports, which the service principal may not.
-func (p *people) operator(account string) *iam.Principal {
-	policy, err := iam.ParsePolicy([]byte(administratorPolicy))
-	if err != nil {
-		panic(err) // a constant
-	}
-	return &iam.Principal{Account: account, ARN: "arn:" + p.partition + ":iam::" + account + ":root", ID: account, Policies: []*iam.Policy{policy}}
 }

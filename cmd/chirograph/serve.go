@@ -47,6 +47,9 @@ type serveConfig struct {
 	// AuditAllowedBuckets are the ACCOUNT=BUCKET pairs that reports may go to; empty: any.
 	AuditAllowedBuckets string
 
+	ServicePrincipals  string // service principals with an access key of their own, comma-separated
+	ResetAdministrator bool   // make a fresh access key for the user admin
+
 	MixedSubjects bool // custom attributes beside standard ones
 
 	KeyStandards         string        // accepted values of KeyStorageSecurityStandard, comma-separated; empty: all
@@ -157,6 +160,8 @@ at the next start.`,
 	f.BoolVar(&cfg.ClassicTemplates, "cross-account-classic-templates", cfg.ClassicTemplates, "let other accounts use the six classic templates alone, whatever a policy says")
 	f.BoolVar(&cfg.SyncValidation, "sync-validation", cfg.SyncValidation, "refuse at once what name constraints forbid; AWS answers an ARN whose certificate then fails")
 	f.DurationVar(&cfg.VisibilityDelay, "visibility-delay", cfg.VisibilityDelay, "how long GetCertificate says that a certificate is in progress, to test clients with")
+	f.StringVar(&cfg.ServicePrincipals, "service-principal", cfg.ServicePrincipals, "services that act here, separated by commas, such as acm.amazonaws.com; each has an access key in a profile of its name in the client files, and may do what resources grant it")
+	f.BoolVar(&cfg.ResetAdministrator, "reset-administrator", cfg.ResetAdministrator, "make a fresh access key for the user admin of the first account, which gets AdministratorAccess as its only policy; for whoever locked everybody out")
 	f.BoolVar(&cfg.MixedSubjects, "subject-allow-mixed", cfg.MixedSubjects, "let subjects have CustomAttributes beside standard attributes, which come first; AWS documents that as an error")
 	f.StringVar(&cfg.AuditPreflight, "audit-preflight", cfg.AuditPreflight, "how a bucket is tried before a report is accepted: off, head or write")
 	f.StringVar(&cfg.AuditAllowedBuckets, "audit-allowed-buckets", cfg.AuditAllowedBuckets, "the only buckets that reports may go to: ACCOUNT=BUCKET items separated by commas, * for every account (default: any bucket)")
@@ -178,6 +183,7 @@ at the next start.`,
 	return cmd
 }
 
+var servicePrincipal = regexp.MustCompile(`^[a-z0-9.-]+\.amazonaws\.com(\.cn)?$`)
 var accountID = regexp.MustCompile(`^[0-9]{12}$`)
 var regionName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
@@ -200,6 +206,11 @@ func (c *serveConfig) check() error {
 		return usageError("", "--destination-authorization is policy or credentials, not %q", c.DestinationAuthorization)
 	case (c.DestinationAccessKeyID == "") != (c.DestinationSecretKey == ""):
 		return usageError("", "--destination-access-key-id and --destination-secret-access-key belong together")
+	}
+	for _, service := range splitList(c.ServicePrincipals) {
+		if !servicePrincipal.MatchString(service) {
+			return usageError("", "--service-principal %q is not a service principal such as acm.amazonaws.com", service)
+		}
 	}
 	if err := c.checkLimits(); err != nil {
 		return err
