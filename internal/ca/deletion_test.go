@@ -140,13 +140,11 @@ func TestEndOfRestoration(t *testing.T) {
 	if files := h.keyFiles(t, ca); len(files) != 2 {
 		t.Fatalf("before the end the keys are %v", files)
 	}
+	// The disk fails between the first step and the second, and the process ends.
+	h.Close()
+	h.Keys = &faultyKeys{Keys: h.Keys, remove: errors.New("disk is read-only")}
 	h.pass(time.Second)
 	wantCode(t, h.restore(ca), pca.ResourceNotFoundException)
-
-	// The disk fails between the first step and the second, and the process ends.
-	fault := &faultyKeys{Keys: h.Keys, remove: errors.New("disk is read-only")}
-	h.Close()
-	h.Keys = fault
 	h.destroyDue(t.Context())
 	rec, err := h.db.CA(t.Context(), id)
 	if err != nil || !rec.RestorableUntil.IsZero() || rec.KeyID == "" || len(h.keyFiles(t, ca)) != 2 {
