@@ -42,6 +42,7 @@ func TestClientChecklist(t *testing.T) {
 		{"7 END_DATE integers", (*instance).checkEndDates},
 		{"8 the default RevocationConfiguration", (*instance).checkRevocationConfiguration},
 		{"9 ListTags, and Untag with pairs", (*instance).checkTags},
+		{"10 GetCallerIdentity, AssumeRole and AssumeRoleWithWebIdentity where the API is", (*instance).checkSTS},
 		{"11 ThrottlingException for rate, LimitExceededException for quota", (*instance).checkLimits},
 		{"12 aws acm-pca wait audit-report-created", (*instance).checkWait},
 		{"13 Terraform applies and destroys, also a pending CA", (*instance).checkTerraform},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/smithy-go"
@@ -120,6 +121,21 @@ func TestSPIRE(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSPIREWithARole: assume_role_arn of the plugin's configuration.
+func TestSPIREWithARole(t *testing.T) {
+	t.Parallel()
+	i := start(t, nil)
+	root := i.root(t)
+	cfg := i.aws.Copy()
+	cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(i.sts, i.role(t, "spire", trustAccount, mayIssue(root.arn))))
+	csr := must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{must(url.Parse("spiffe://example.org"))(t)}}, newKey(t)))(t)
+	if _, _, err := spireMint(t.Context(), acmpca.NewFromConfig(cfg), root.arn, csr, time.Hour); err != nil {
+		t.Error(err)
+	}
+	_, _, err := spireMint(t.Context(), acmpca.NewFromConfig(cfg), i.root(t).arn, csr, time.Hour)
+	wantCode(t, err, "AccessDeniedException") // another CA
 }
 
 // subordinate makes an active subordinate under root.
