@@ -182,6 +182,14 @@ func TestIssuer(t *testing.T) {
 		}
 	})
 
+	// spec.role, which the controller assumes.
+	t.Run("a role", func(t *testing.T) {
+		server.Run(t, "role", "create", "issuer", "--trust-account", "123456789012", "--policy", "AWSPrivateCAConnectorForKubernetesPolicy")
+		c.issuer(t, "role", api.AWSPCAIssuerSpec{Arn: sub.arn, Region: served.Region, Role: "arn:aws:iam::123456789012:role/issuer"})
+		r := c.request(t, "role", "by-role", cmapi.CertificateRequestSpec{Request: csr(t, "www.example.com")})
+		checkIssued(t, r, root, sub, "sub")
+	})
+
 	// What is refused is refused for good, with the reason.
 	t.Run("beyond the CA's end", func(t *testing.T) {
 		r := c.request(t, "sub", "long", cmapi.CertificateRequestSpec{Request: csr(t, "www.example.com"), Duration: &metav1.Duration{Duration: 20 * 365 * 24 * time.Hour}})

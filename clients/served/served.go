@@ -93,6 +93,15 @@ func (s *Server) Stop(t *testing.T) {
 	}
 }
 
+// Run runs another command of the binary as the server's administrator.
+func (s *Server) Run(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command(s.cmd.Path, append(args, "--data-dir", s.Dir, "--endpoint-url", s.API, "--region", Region)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("chirograph %v: %v\n%s", args, err, out)
+	}
+}
+
 // SetClientEnvironment gives this process the server's access key, its region
 // and, if addressed, the two variables in which the AWS SDKs look for endpoints;
 // and nothing else of what they read.

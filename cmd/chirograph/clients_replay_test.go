@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +21,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 )
 
@@ -271,4 +279,55 @@ func TestACK(t *testing.T) {
 	if d := ca.describe(t); d.Status != types.CertificateAuthorityStatusDeleted || d.RestorableUntil == nil {
 		t.Errorf("the CA is %+v", d)
 	}
+}
+
+// TestHostNames is what a client sees that reads no endpoint from anywhere: it
+// calls AWS's host names, which lead to the server, and trusts a certificate
+// that one of the server's own CAs issued for them.
+func TestHostNames(t *testing.T) {
+	t.Parallel()
+	names := []string{"acm-pca.us-east-1.amazonaws.com", "sts.us-east-1.amazonaws.com", "iam.amazonaws.com", "s3.us-east-1.amazonaws.com"}
+	first := start(t, nil)
+	root := first.root(t)
+	key := newKey(t)
+	csr := must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, key))(t)
+	cert, chain := root.get(t, must(root.issue(t.Context(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}), nil))(t))
+	if err := first.close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for path, text := range map[string][]byte{
+		certFile: []byte(cert + "\n" + chain), keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(key))(t)}),
+	} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := start(t, func(c *serveConfig) { c.DataDir, c.TLSCert, c.TLSKey = first.DataDir, certFile, keyFile })
+
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(chain))
+	addresses := map[string]string{} // what /etc/hosts and port 443 would do
+	for _, name := range names {
+		addresses[name+":443"] = strings.TrimPrefix(i.API, "https://")
+	}
+	addresses["s3.us-east-1.amazonaws.com:443"] = strings.TrimPrefix(i.endpoints.S3, "https://")
+	cfg := aws.Config{Region: "us-east-1", Credentials: i.aws.Credentials, HTTPClient: &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			to, ok := addresses[address]
+			if !ok {
+				return nil, fmt.Errorf("%s does not lead anywhere", address)
+			}
+			return new(net.Dialer).DialContext(ctx, network, to)
+		},
+	}}}
+	must(sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}))(t)
+	must(iam.NewFromConfig(cfg).ListRoles(t.Context(), &iam.ListRolesInput{}))(t)
+	list := must(acmpca.NewFromConfig(cfg).ListCertificateAuthorities(t.Context(), &acmpca.ListCertificateAuthoritiesInput{}))(t)
+	if len(list.CertificateAuthorities) != 1 || *list.CertificateAuthorities[0].Arn != root.arn {
+		t.Errorf("the list is %+v", list)
+	}
+	must(s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }).ListBuckets(t.Context(), &s3.ListBucketsInput{}))(t)
 }
