@@ -11,6 +11,7 @@ import (
 // them. Members have AWS' names. The front reads the tags:
 //
 //	aws:"required"  the request is refused without it
+//	aws:"always"    answers have it even when it is empty
 //	aws:"url"       a policy document, which answers carry URL-encoded
 //	min, max        characters of a string or of each string of a list, or the range of a number
 //	count           "min,max" entries of a list
@@ -62,7 +63,7 @@ func userARN(partition string, caller *iam.Principal, name string) string {
 // Tag is a key and its value.
 type Tag struct {
 	Key   string `aws:"required" min:"1" max:"128" pattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
-	Value string `max:"256" pattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"`
+	Value string `aws:"always" max:"256" pattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"`
 }
 
 // Page is the paging members of IAM's list requests.
@@ -377,7 +378,9 @@ type UpdateRoleInput struct {
 	Description        *string `max:"1000"`
 	MaxSessionDuration int     `min:"3600" max:"43200"`
 }
-type UpdateRoleOutput struct{}
+
+// UpdateRoleOutput has nothing in it, but answers carry it all the same.
+type UpdateRoleOutput struct{ _ struct{} }
 
 func (in *UpdateRoleInput) Resource(partition string, caller *iam.Principal) string {
 	return entityARN(partition, caller, "role", in.RoleName)

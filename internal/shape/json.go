@@ -115,7 +115,7 @@ func appendJSON(b []byte, v reflect.Value, root bool) []byte {
 	first := true
 	for _, f := range fieldsOf(v.Type()) {
 		member := v.FieldByIndex(f.index)
-		if absent(member, root) {
+		if !f.always && absent(member, root) {
 			continue
 		}
 		if !first {

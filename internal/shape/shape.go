@@ -4,6 +4,7 @@
 // constraints:
 //
 //	aws:"required"  must be there
+//	aws:"always"    answers have it even when it is empty
 //	aws:"url"       is URL-encoded in XML (IAM does so with policy documents)
 //	min, max        characters of a string or of each string of a list, or the range of a number
 //	count           "min,max" entries of a list
@@ -64,6 +65,7 @@ type field struct {
 	path      string // as messages have it: the first letter in lower case
 	index     []int
 	required  bool
+	always    bool
 	url       bool
 	min, max  int64
 	hasRange  bool
@@ -91,6 +93,7 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		for word := range strings.SplitSeq(f.Tag.Get("aws"), ",") {
 			m.required = m.required || word == "required"
+			m.always = m.always || word == "always"
 			m.url = m.url || word == "url"
 		}
 		if s, ok := f.Tag.Lookup("min"); ok {

@@ -13,7 +13,7 @@ import (
 
 type tag struct {
 	Key   string `aws:"required" min:"1" max:"4" pattern:"[a-z]+"`
-	Value string `max:"4"`
+	Value string `aws:"always" max:"4"`
 }
 
 type paging struct {
@@ -146,7 +146,7 @@ func TestAnswers(t *testing.T) {
 	out := &struct {
 		output
 		Sums map[string]int
-	}{output{Name: "<a & b>\x01", Document: `{"a": "b+c"}`, At: time.UnixMilli(1526401743081), Tags: []tag{{"k", "v"}}}, map[string]int{"b": 2, "a": 1}}
+	}{output{Name: "<a & b>\x01", Document: `{"a": "b+c"}`, At: time.UnixMilli(1526401743081), Tags: []tag{{"k", ""}}}, map[string]int{"b": 2, "a": 1}}
 	out.Inner = &struct {
 		Count int
 		None  []string
@@ -155,7 +155,7 @@ func TestAnswers(t *testing.T) {
 	var b bytes.Buffer
 	XML(&b, out)
 	const want = "<Name>&lt;a &amp; b&gt;\uFFFD</Name><Document>%7B%22a%22%3A%20%22b%2Bc%22%7D</Document><At>2018-05-15T16:29:03Z</At>" +
-		"<Tags><member><Key>k</Key><Value>v</Value></member></Tags><Empty></Empty><Inner><Count>3</Count><On>false</On></Inner>" +
+		"<Tags><member><Key>k</Key><Value></Value></member></Tags><Empty></Empty><Inner><Count>3</Count><On>false</On></Inner>" +
 		"<Sums><entry><key>a</key><value>1</value></entry><entry><key>b</key><value>2</value></entry></Sums>"
 	if b.String() != want {
 		t.Errorf("%s\nwant\n%s", b.String(), want)
@@ -164,7 +164,7 @@ func TestAnswers(t *testing.T) {
 		t.Error(err)
 	}
 	out.Name = "a\"b"
-	if got := string(AppendJSON(nil, &out.output)); got != `{"Name":"a\"b","Document":"{\"a\": \"b+c\"}","At":1526401743.081,"Tags":[{"Key":"k","Value":"v"}],"Empty":[],"Inner":{"Count":3,"On":false}}` {
+	if got := string(AppendJSON(nil, &out.output)); got != `{"Name":"a\"b","Document":"{\"a\": \"b+c\"}","At":1526401743.081,"Tags":[{"Key":"k","Value":""}],"Empty":[],"Inner":{"Count":3,"On":false}}` {
 		t.Error(got)
 	}
 }

@@ -20,7 +20,7 @@ func XML(b *bytes.Buffer, out any) {
 func xmlMembers(b *bytes.Buffer, v reflect.Value, root bool) {
 	for _, f := range fieldsOf(v.Type()) {
 		member := v.FieldByIndex(f.index)
-		if absent(member, root) {
+		if !f.always && absent(member, root) {
 			continue
 		}
 		xmlElement(b, f.name, member, f.url)

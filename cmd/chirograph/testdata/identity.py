@@ -21,8 +21,8 @@ def refused(code, call, **arguments):
     raise AssertionError(f"{call} was not refused with {code}")
 
 
-user = iam.create_user(UserName="boto", Tags=[{"Key": "team", "Value": "ä & <b>"}])["User"]
-assert user["Arn"] == f"arn:aws:iam::{account}:user/boto" and user["Tags"][0]["Value"] == "ä & <b>", user
+user = iam.create_user(UserName="boto", Tags=[{"Key": "team", "Value": "ä @ b"}])["User"]
+assert user["Arn"] == f"arn:aws:iam::{account}:user/boto" and user["Tags"][0]["Value"] == "ä @ b", user
 assert abs(user["CreateDate"].timestamp() - time.time()) < 60
 iam.get_waiter("user_exists").wait(UserName="boto")
 refused("EntityAlreadyExists", iam.create_user, UserName="boto")
@@ -59,7 +59,7 @@ ids = [a["Id"] for page in organizations.get_paginator("list_accounts").paginate
 assert account in ids and new["AccountId"] in ids, ids
 
 # A presigned GetCallerIdentity, as Kubernetes authenticators and Vault use it.
-url = sts.generate_presigned_url("get_caller_identity")
+url = sts.generate_presigned_url("get_caller_identity", HttpMethod="GET")
 import urllib.request
 
 assert f"arn:aws:iam::{account}:user/admin" in urllib.request.urlopen(url).read().decode(), urllib.parse.urlsplit(url)

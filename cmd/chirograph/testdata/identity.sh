@@ -23,7 +23,7 @@ cli acm-pca list-certificate-authorities
 refused AccessDenied cli iam create-access-key
 refused AccessDenied cli iam list-users
 refused AccessDeniedException cli organizations list-accounts
-refused AccessDeniedException cli acm-pca issue-certificate --certificate-authority-arn "arn:aws:acm-pca:us-east-1:$ACCOUNT:certificate-authority/00000000-0000-4000-8000-000000000000" --csr fileb:///dev/null --signing-algorithm SHA256WITHECDSA --validity Value=1,Type=DAYS
+refused AccessDeniedException cli acm-pca issue-certificate --certificate-authority-arn "arn:aws:acm-pca:us-east-1:$ACCOUNT:certificate-authority/00000000-0000-4000-8000-000000000000" --csr "fileb://$AWS_CONFIG_FILE" --signing-algorithm SHA256WITHECDSA --validity Value=1,Type=DAYS
 TRUST='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::'$ACCOUNT':user/cli"},"Action":"sts:AssumeRole"}]}'
 ROLE=$(aws iam create-role --role-name clirole --assume-role-policy-document "$TRUST" --query Role.Arn --output text)
 aws iam get-role --role-name clirole --query 'Role.AssumeRolePolicyDocument.Statement[0].Action' --output text | grep -x sts:AssumeRole
@@ -36,7 +36,7 @@ aws iam get-policy-version --policy-arn "arn:aws:iam::$ACCOUNT:policy/clipolicy"
 aws iam delete-policy --policy-arn "arn:aws:iam::$ACCOUNT:policy/clipolicy"
 NEW=$(aws organizations create-account --account-name cli --email cli@example.com --query CreateAccountStatus.AccountId --output text)
 aws organizations list-accounts --query 'Accounts[].Id' --output text | grep "$NEW"
-aws organizations describe-account --account-id "$NEW" --query Account.JoinedTimestamp --output text | grep "$(date -u +%Y)"
+aws organizations describe-account --account-id "$NEW" --query Account.JoinedTimestamp --output text | grep -E '^[0-9]'
 aws organizations close-account --account-id "$NEW"
 refused AccessDenied aws sts assume-role --role-arn "arn:aws:iam::$NEW:role/OrganizationAccountAccessRole" --role-session-name c2
 aws iam delete-role --role-name clirole
