@@ -587,6 +587,9 @@ func TestNameConstraints(t *testing.T) {
 		t.Errorf("one token stands for %s and %s", arns[0], arns[1])
 	}
 	wantCode(t, h.revoke(sub, outside), pca.RequestFailedException)
+	h.SyncValidation = true
+	_, err = h.issue(t, sub, leafCSR(t, "www.example.org"), "", 3600)
+	wantCode(t, err, pca.ValidationException)
 	if n := h.entries(t, sub); n[certlog.TypeIssue] != 1 {
 		t.Errorf("the log has %d certificates, want 1", n[certlog.TypeIssue])
 	}
