@@ -60,7 +60,8 @@ func (s *Service) sealPage(scope string, p page) string {
 
 func (s *Service) openPage(scope, token string, p *page) error {
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) <= sha256.Size || !hmac.Equal(b[:sha256.Size], s.pageMAC(scope, b[sha256.Size:])) || json.Unmarshal(b[sha256.Size:], p) != nil {
+	// Other texts of the same bytes, with line breaks for example, are none of ours.
+	if err != nil || base64.RawURLEncoding.EncodeToString(b) != token || len(b) <= sha256.Size || !hmac.Equal(b[:sha256.Size], s.pageMAC(scope, b[sha256.Size:])) || json.Unmarshal(b[sha256.Size:], p) != nil {
 		return pca.Errorf(pca.InvalidNextTokenException, "The NextToken was not issued for this call. Repeat the call without NextToken and follow the tokens it returns.")
 	}
 	return nil
