@@ -1,5 +1,6 @@
-"""The main job through boto3, with nothing set but the two variables that
-`chirograph env` prints. Exits non-zero at the first thing that is not as AWS has it."""
+"""The life of certificate authorities through boto3, all 23 operations of the
+API, with nothing set but the two variables that `chirograph env` prints. Exits
+non-zero at the first thing that is not as AWS has it."""
 
 import csv
 import io
@@ -14,6 +15,9 @@ from botocore.exceptions import ClientError
 pca, s3, sts = boto3.client("acm-pca"), boto3.client("s3"), boto3.client("sts")
 # Sends what botocore itself would refuse.
 unchecked = boto3.client("acm-pca", config=Config(parameter_validation=False))
+
+called = set()
+pca.meta.events.register("before-call.acm-pca", lambda model, **kwargs: called.add(model.name))
 
 
 def refused(code, call, **arguments):
@@ -71,7 +75,6 @@ refused("ValidationException", pca.issue_certificate, CertificateAuthorityArn=ar
 refused("ResourceNotFoundException", pca.describe_certificate_authority, CertificateAuthorityArn=arn[:-1] + ("0" if arn[-1] != "0" else "1"))
 refused("InvalidArnException", pca.describe_certificate_authority, CertificateAuthorityArn=root)
 refused("InvalidNextTokenException", pca.list_certificate_authorities, NextToken="forged")
-refused("UnknownOperationException", pca.put_policy, ResourceArn=arn, Policy="{}")
 
 bucket = "boto3-reports"
 s3.create_bucket(Bucket=bucket)
@@ -98,4 +101,84 @@ assert [r.get("revocationReason") for r in rows] == [None, None, "KEY_COMPROMISE
 assert rows[1]["subject"] == "CN=www.example.com,1.2.840.113549.1.9.1=#161173616c6573406578616d706c652e636f6d,O=Example,C=US", rows[1]
 records = list(csv.DictReader(io.StringIO(files["CSV"])))
 assert [{k: v for k, v in r.items() if v} for r in records] == rows, records
+
+# Tags. Untag takes pairs.
+ca = {"CertificateAuthorityArn": arn}
+pca.tag_certificate_authority(**ca, Tags=[{"Key": "team", "Value": "security"}, {"Key": "empty", "Value": ""}])
+pca.untag_certificate_authority(**ca, Tags=[{"Key": "team", "Value": "pki"}])
+pages = pca.get_paginator("list_tags").paginate(**ca, PaginationConfig={"PageSize": 1})
+assert list(pages.search("Tags[].[Key, Value]")) == [["empty", ""], ["team", "security"]]
+refused("InvalidTagException", pca.tag_certificate_authority, **ca, Tags=[{"Key": "aws:x"}])
+refused("TooManyTagsException", pca.tag_certificate_authority, **ca, Tags=[{"Key": f"k{n}"} for n in range(49)])
+refused("InvalidNextTokenException", pca.list_tags, **ca, NextToken="forged")
+pca.untag_certificate_authority(**ca, Tags=[{"Key": "team"}, {"Key": "empty"}])
+assert pca.list_tags(**ca)["Tags"] == []
+
+# Permissions of ACM.
+permission = {"Principal": "acm.amazonaws.com", "SourceAccount": "123456789012"}
+pca.create_permission(**ca, Principal="acm.amazonaws.com", Actions=["IssueCertificate", "GetCertificate", "ListPermissions"])
+refused("PermissionAlreadyExistsException", pca.create_permission, **ca, **permission, Actions=["GetCertificate"])
+refused("ValidationException", pca.create_permission, **ca, Principal="ec2.amazonaws.com", Actions=["GetCertificate"])
+[listed] = pca.get_paginator("list_permissions").paginate(**ca).search("Permissions[]")
+assert listed["Actions"] == ["IssueCertificate", "GetCertificate", "ListPermissions"] and permission.items() <= listed.items(), listed
+assert json.loads(listed["Policy"])["Statement"][0]["Principal"] == {"Service": "acm.amazonaws.com"}, listed
+pca.delete_permission(**ca, **permission)
+refused("ResourceNotFoundException", pca.delete_permission, **ca, **permission)
+assert pca.list_permissions(**ca)["Permissions"] == []
+
+# The policy that shares a CA, as AWS shows it.
+text = refused("ResourceNotFoundException", pca.get_policy, ResourceArn=arn)
+assert f"Could not find policy for resource {arn}." in text, text
+policy = json.dumps({
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Sid": "1", "Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Resource": arn,
+         "Action": ["acm-pca:DescribeCertificateAuthority", "acm-pca:GetCertificate", "acm-pca:GetCertificateAuthorityCertificate", "acm-pca:ListPermissions", "acm-pca:ListTags"]},
+        {"Sid": "1", "Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Resource": arn, "Action": ["acm-pca:IssueCertificate"],
+         "Condition": {"StringEquals": {"acm-pca:TemplateArn": "arn:aws:acm-pca:::template/EndEntityCertificate/V1"}}},
+    ],
+}, indent=1)
+pca.put_policy(ResourceArn=arn, Policy=policy)
+assert pca.get_policy(ResourceArn=arn)["Policy"] == policy
+refused("InvalidPolicyException", pca.put_policy, ResourceArn=arn, Policy=policy.replace('"AWS": "111122223333"', '"AWS": "*"'))
+refused("InvalidPolicyException", pca.put_policy, ResourceArn=arn, Policy=policy.replace("acm-pca:GetCertificate\"", "acm-pca:CreateCertificateAuthorityAuditReport\""))
+refused("LockoutPreventedException", pca.put_policy, ResourceArn=arn, Policy=json.dumps({
+    "Version": "2012-10-17", "Statement": {"Effect": "Deny", "Principal": "*", "Action": "acm-pca:*", "Resource": arn}}))
+pca.delete_policy(ResourceArn=arn)
+pca.delete_policy(ResourceArn=arn)
+assert pca.list_certificate_authorities(ResourceOwner="OTHER_ACCOUNTS")["CertificateAuthorities"] == []
+
+# Switched off and on, deleted and restored.
+refused("InvalidStateException", pca.delete_certificate_authority, **ca)
+refused("InvalidArgsException", pca.update_certificate_authority, **ca, RevocationConfiguration={"OcspConfiguration": {"Enabled": True}})
+pca.update_certificate_authority(**ca, RevocationConfiguration={"CrlConfiguration": {"Enabled": False}})
+pca.update_certificate_authority(**ca, Status="DISABLED")
+text = refused("InvalidStateException", pca.issue_certificate, **ca, Csr=request, SigningAlgorithm="SHA256WITHRSA", Validity={"Type": "DAYS", "Value": 1})
+assert "The certificate authority is not in a valid state for issuing certificates" in text, text
+assert pca.get_certificate_authority_certificate(**ca)["Certificate"] == got["Certificate"]
+pca.delete_certificate_authority(**ca, PermanentDeletionTimeInDays=7)
+deleted = pca.describe_certificate_authority(**ca)["CertificateAuthority"]
+assert deleted["Status"] == "DELETED" and (deleted["RestorableUntil"] - deleted["LastStateChangeAt"]).days == 7, deleted
+text = refused("InvalidStateException", pca.list_permissions, **ca)
+assert "The certificate authority is in the DELETED state" in text, text
+pca.restore_certificate_authority(**ca)
+refused("InvalidStateException", pca.restore_certificate_authority, **ca)
+pca.update_certificate_authority(**ca, Status="ACTIVE")
+restored = pca.describe_certificate_authority(**ca)["CertificateAuthority"]
+assert restored["Status"] == "ACTIVE" and "RestorableUntil" not in restored, restored
+pca.issue_certificate(**ca, Csr=request, SigningAlgorithm="SHA256WITHRSA", Validity={"Type": "DAYS", "Value": 1})
+
+# As Terraform destroys one that never got its certificate.
+pending = {"CertificateAuthorityArn": pca.create_certificate_authority(
+    CertificateAuthorityType="SUBORDINATE",
+    CertificateAuthorityConfiguration={"KeyAlgorithm": "EC_prime256v1", "SigningAlgorithm": "SHA256WITHECDSA", "Subject": {"CommonName": "never"}},
+)["CertificateAuthorityArn"]}
+pca.get_waiter("certificate_authority_csr_created").wait(**pending)
+text = refused("InvalidStateException", pca.update_certificate_authority, **pending, Status="DISABLED")
+assert "The certificate authority must be in the ACTIVE or DISABLED state to be updated" in text, text
+pca.delete_certificate_authority(**pending, PermanentDeletionTimeInDays=7)
+refused("InvalidStateException", pca.get_certificate_authority_csr, **pending)
+
+# Nothing of the API was left out.
+assert called == set(pca.meta.service_model.operation_names) and len(called) == 23, set(pca.meta.service_model.operation_names) - called
 print("ok", file=sys.stderr)
