@@ -292,7 +292,7 @@ func waitForReport(ctx context.Context, client *acmpca.Client, ca, id string, ti
 // apiFailure turns an error of the API into one line with the code and the server's advice.
 func apiFailure(doing string, err error) error {
 	if e, ok := errors.AsType[smithy.APIError](err); ok {
-		return &exitError{code: exitFailure, err: fmt.Errorf("%s: %s: %s", doing, e.ErrorCode(), e.ErrorMessage())}
+		return &exitError{code: exitFailure, err: fmt.Errorf("%s: %s: %s", doing, printable(e.ErrorCode()), printable(e.ErrorMessage()))}
 	}
 	hint := ""
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

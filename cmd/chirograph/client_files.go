@@ -51,6 +51,22 @@ func (s sections) with(name, text string) sections {
 	return append(s, section{name, text})
 }
 
+// accessKey is the id of the access key in the section of that name; empty
+// when it has none.
+func (s sections) accessKey(name string) string {
+	for _, section := range s {
+		if section.name != name {
+			continue
+		}
+		for line := range strings.Lines(section.text) {
+			if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "aws_access_key_id" {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return ""
+}
+
 // String is the file.
 func (s sections) String() string {
 	var b strings.Builder

@@ -421,7 +421,11 @@ func (h *house) writeClientFiles(where endpoints) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	keys, err := h.clientKeys(context.Background())
+	known, err := readSections(credentials)
+	if err != nil {
+		return "", err
+	}
+	keys, err := h.clientKeys(context.Background(), known)
 	if err != nil {
 		return "", err
 	}
@@ -446,16 +450,16 @@ func (h *house) writeClientFiles(where endpoints) (string, error) {
 		services.WriteString(service + " =\n  endpoint_url = " + where.API + "\n")
 	}
 	files = files.with(defaultProfile, profileText(h.cfg.Region)).with(servicesSection, services.String()+strings.TrimPrefix(destination, "\n")+"\n")
+	for _, k := range keys {
+		known = known.with(k.profile, k.text)
+		if k.profile != defaultProfile {
+			files = files.with("profile "+k.profile, profileText(h.cfg.Region))
+		}
+	}
 	if err := writeFile(config, files.String()); err != nil {
 		return "", err
 	}
-	if files, err = readSections(credentials); err != nil {
-		return "", err
-	}
-	for _, k := range keys {
-		files = files.with(k.profile, k.text)
-	}
-	return credentials, writeFile(credentials, files.String())
+	return credentials, writeFile(credentials, known.String())
 }
 
 // clientKey is a profile of the client files and what stands in it.
@@ -463,7 +467,8 @@ type clientKey struct{ profile, text string }
 
 // clientKeys are the access keys that this server puts into the client files:
 // the administrator's, and those of the service principals that are set up.
-func (h *house) clientKeys(ctx context.Context) ([]clientKey, error) {
+// known is what the files have already.
+func (h *house) clientKeys(ctx context.Context, known sections) ([]clientKey, error) {
 	id, secret, ok, err := h.people.AdministratorKey(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the administrator's access key: %w", err)
@@ -472,6 +477,14 @@ func (h *house) clientKeys(ctx context.Context) ([]clientKey, error) {
 		return "aws_access_key_id = " + id + "\naws_secret_access_key = " + secret + "\n"
 	}
 	keys := []clientKey{{defaultProfile, text(id, secret)}}
+	if !ok {
+		// Whoever replaced the key may have put the new one into the files.
+		other := known.accessKey(defaultProfile)
+		if secret, ok, err = h.people.Secret(ctx, other); err != nil {
+			return nil, fmt.Errorf("looking at the access key %s: %w", other, err)
+		}
+		keys[0].text = text(other, secret)
+	}
 	if !ok {
 		h.log.WarnContext(ctx, "the administrator's access key was deleted or switched off, so the client files have none; start once with --reset-administrator to make another", slog.String("access_key", id))
 		keys[0].text = "# The access key " + id + " is deleted or switched off. chirograph serve --reset-administrator makes another.\n"

@@ -193,7 +193,7 @@ func printTable(w io.Writer, table [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range table {
 		for i, cell := range row {
-			if row[i] = printable(cell); cell == "" && i < len(row)-1 {
+			if row[i] = strings.ReplaceAll(printable(cell), "\n", " "); cell == "" && i < len(row)-1 {
 				row[i] = "-"
 			}
 		}
@@ -202,10 +202,11 @@ func printTable(w io.Writer, table [][]string) error {
 	return t.Flush()
 }
 
-// printable keeps what somebody wrote into a name or a tag from moving the cursor.
+// printable keeps what somebody wrote into a name, a tag or a message from
+// moving the cursor.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 {
 			return '?'
 		}
 		return r
@@ -406,14 +407,13 @@ func (a *access) replaceKey(old string, keys profileKeys) error {
 		return err
 	}
 	for _, s := range files {
-		for line := range strings.Lines(s.text) {
-			if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "aws_access_key_id" && strings.TrimSpace(value) == old {
-				if err := a.writeProfile(s.name, keys); err != nil {
-					return err
-				}
-				a.note("the profile %s of %s has the new key", s.name, filepath.Dir(credentials))
-			}
+		if files.accessKey(s.name) != old {
+			continue
 		}
+		if err := a.writeProfile(s.name, keys); err != nil {
+			return err
+		}
+		a.note("the profile %s of %s has the new key", s.name, filepath.Dir(credentials))
 	}
 	return nil
 }
