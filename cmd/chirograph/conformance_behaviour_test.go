@@ -90,6 +90,19 @@ func behaviourRules() []rule {
 				t.Errorf("%s has the serial number %x", arn, cert.SerialNumber)
 			}
 		}},
+		{operation: "IssueCertificate", id: "order 5.10", holds: "the status is judged before the template, the template before the CSR, the CSR before the algorithm, the algorithm before the validity", check: func(t *testing.T, w *world) {
+			s := w.active(t)
+			wrong := with(w.issue(t, s), "TemplateArn", "arn:aws:acm-pca:::template/NoSuchCertificate/V1", "Csr", []byte("none"), "SigningAlgorithm", "SHA256WITHRSA", "Validity", m{"Type": "YEARS", "Value": 99})
+			w.disable(t, s)
+			w.refused(t, "IssueCertificate", wrong, badState, "")
+			w.ok(t, "UpdateCertificateAuthority", m{"CertificateAuthorityArn": s.arn, "Status": "ACTIVE"})
+			w.refused(t, "IssueCertificate", wrong, "InvalidArgsException", "NoSuchCertificate")
+			wrong = with(wrong, "TemplateArn", nil)
+			w.refused(t, "IssueCertificate", wrong, "MalformedCSRException", "")
+			wrong = with(wrong, "Csr", newCSR(t, newKey(t), "leaf.example.com"))
+			w.refused(t, "IssueCertificate", wrong, "InvalidArgsException", "SHA256WITHRSA")
+			w.refused(t, "IssueCertificate", with(wrong, "SigningAlgorithm", "SHA512WITHECDSA"), "ValidationException", "")
+		}},
 		{operation: "IssueCertificate", id: "validity", holds: "beyond the CA's own, in the past, or no date: ValidationException, and nothing is issued (ca-lifecycle.md 6)", check: func(t *testing.T, w *world) {
 			s := w.active(t)
 			for _, v := range []m{{"Type": "YEARS", "Value": 11}, {"Type": "ABSOLUTE", "Value": 1}, {"Type": "END_DATE", "Value": 511231235959}, {"Type": "END_DATE", "Value": 20300231000000}, {"Type": "DAYS", "Value": 9_000_000_000_000_000_000}} {

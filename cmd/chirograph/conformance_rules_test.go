@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -327,6 +328,7 @@ func textRules() []rule {
 		}}
 	}
 	return []rule{
+		{operation: "CreateCertificateAuthority", id: "text 4.1 of CRL buckets", holds: "`Check your S3 bucket permissions and try again`", never: "no CRL is served yet, so no bucket of one is asked; audit reports have the text for theirs"},
 		text("IssueCertificate", "PENDING_CERTIFICATE", badState, "The certificate authority is not in a valid state for issuing certificates"),
 		text("UpdateCertificateAuthority", "PENDING_CERTIFICATE", badState, "The certificate authority must be in the ACTIVE or DISABLED state to be updated"),
 		text("ListPermissions", "DELETED", badState, "The certificate authority is in the DELETED state"),
@@ -461,6 +463,25 @@ func tokenRules() []rule {
 			w.ok(t, "CreateCertificateAuthority", creation("IdempotencyToken", "failed"))
 			if one, two := w.pending(t), w.pending(t); one.arn == two.arn {
 				t.Error("without a token two calls make one CA")
+			}
+		}},
+		{operation: "CreateCertificateAuthorityAuditReport", id: "idempotency", holds: "an SDK's retry of a call, told by amz-sdk-invocation-id, gets the answer of the call; another call gets another report (audit-report.md 4)", check: func(t *testing.T, w *world) {
+			s := w.active(t)
+			report := func(invocation string) string {
+				t.Helper()
+				a := w.send(t, call{operation: "CreateCertificateAuthorityAuditReport", body: encodeJSON(t, w.reportOf(s)), who: w.admin, edit: func(r *http.Request) {
+					r.Header.Set("Amz-Sdk-Invocation-Id", invocation)
+				}})
+				if a.status != 200 {
+					t.Fatalf("%s %s", a.code, a.message)
+				}
+				s.report = string(a.body)[len(`{"AuditReportId":"`):][:36]
+				return s.report
+			}
+			first := report("one")
+			w.written(t, s)
+			if report("one") != first || report("two") == first {
+				t.Error("the invocation does not decide")
 			}
 		}},
 		{operation: "IssueCertificate", id: "idempotency 6", holds: "a token stands for its first ARN for five minutes, also with another validity; never two certificates", check: func(t *testing.T, _ *world) {

@@ -115,7 +115,7 @@ every way that the API's model knows, and sends each to a served house.
 			never++
 		}
 	}
-	fmt.Fprintf(&b, "%d operations, %d rules tested, %d errors that are never answered, for the reason given; no gap.\n", len(operations), checked, never)
+	fmt.Fprintf(&b, "%d operations, %d rules tested, %d answers that are never given, for the reason that stands with them; no gap.\n", len(operations), checked, never)
 	for _, op := range operations {
 		fmt.Fprintf(&b, "\n## %s\n\n| Rule | What must hold | Tested by |\n|---|---|---|\n", op.Name)
 		for _, r := range list {
@@ -273,6 +273,12 @@ func (w *world) fill(t *testing.T, s *subject) {
 	t.Helper()
 	s.leaf = w.ok(t, "IssueCertificate", w.issue(t, s))["CertificateArn"].(string)
 	s.report = w.ok(t, "CreateCertificateAuthorityAuditReport", w.reportOf(s))["AuditReportId"].(string)
+	w.written(t, s)
+}
+
+// written waits for a CA's report.
+func (w *world) written(t *testing.T, s *subject) {
+	t.Helper()
 	for w.ok(t, "DescribeCertificateAuthorityAuditReport", m{"CertificateAuthorityArn": s.arn, "AuditReportId": s.report})["AuditReportStatus"] != "SUCCESS" {
 		time.Sleep(time.Millisecond)
 	}
@@ -299,7 +305,11 @@ func (w *world) in(t *testing.T, status string) *subject {
 	case "PENDING_CERTIFICATE":
 		s = w.pending(t)
 	case "EXPIRED":
-		s = <-w.expired
+		select {
+		case s = <-w.expired:
+		default:
+			t.Fatal("more rules need an expired CA than there are")
+		}
 	case "gone":
 		s = w.gone
 	default:

@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/google/uuid"
 )
 
 // served is a server whose rooms are in reach: a test turns the clock of its
@@ -144,6 +145,9 @@ func (s *served) send(t *testing.T, c call) reply {
 	}
 	defer res.Body.Close()
 	a := reply{status: res.StatusCode, body: must(io.ReadAll(res.Body))(t)}
+	if h := res.Header; h.Get("Content-Type") != "application/x-amz-json-1.1" || uuid.Validate(h.Get("X-Amzn-Requestid")) != nil || h.Get("Date") == "" || res.ContentLength != int64(len(a.body)) {
+		t.Errorf("%s: the headers %v of %d bytes", c.operation, h, len(a.body))
+	}
 	if a.status == http.StatusOK {
 		return a
 	}
@@ -153,6 +157,9 @@ func (s *served) send(t *testing.T, c call) reply {
 	}
 	if err := json.Unmarshal(a.body, &e); err != nil || e.Type == "" || e.Message == "" {
 		t.Fatalf("%s: %d with the body %q", c.operation, a.status, a.body)
+	}
+	if got := res.Header.Get("X-Amzn-Errortype"); got != e.Type {
+		t.Errorf("%s: x-amzn-ErrorType %q, __type %q", c.operation, got, e.Type)
 	}
 	a.code, a.message = e.Type, e.Message
 	return a
