@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
@@ -18,8 +20,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/google/uuid"
 
 	"chirograph.dev/internal/pca"
 )
@@ -33,6 +37,7 @@ func TestClientChecklist(t *testing.T) {
 		name  string
 		check func(*instance, *testing.T)
 	}{
+		{"0 the wire", (*instance).checkWire},
 		{"1 all operations, and the texts that clients match", (*instance).checkTexts},
 		{"2 a CA is PENDING_CERTIFICATE until the import", (*instance).checkPending},
 		{"3 certificates are there at once, and Describe never says in progress", (*instance).checkAtOnce},
@@ -51,6 +56,58 @@ func TestClientChecklist(t *testing.T) {
 		{"16 names and dates of reports", (*instance).checkReports},
 	} {
 		t.Run(row.name, func(t *testing.T) { t.Parallel(); row.check(i, t) })
+	}
+}
+
+// post signs and sends one request as botocore and the SDKs do.
+func (i *instance) post(t *testing.T, operation, body string) (*http.Response, string) {
+	t.Helper()
+	req := must(http.NewRequestWithContext(t.Context(), http.MethodPost, i.API+"/", strings.NewReader(body)))(t)
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1; charset=utf-8")
+	req.Header.Set("X-Amz-Target", "ACMPrivateCA."+operation)
+	digest := sha256.Sum256([]byte(body))
+	key := must(i.aws.Credentials.Retrieve(t.Context()))(t)
+	if err := v4.NewSigner().SignHTTP(t.Context(), key, req, hex.EncodeToString(digest[:]), "acm-pca", "us-east-1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	resp := must(http.DefaultClient.Do(req))(t)
+	defer resp.Body.Close()
+	return resp, string(must(io.ReadAll(resp.Body))(t))
+}
+
+func (i *instance) checkWire(t *testing.T) {
+	root := i.root(t)
+	ca := `"CertificateAuthorityArn":"` + root.arn + `"`
+	for _, c := range []struct {
+		operation, body string
+		status          int
+		form            string // of the whole body
+	}{
+		// Times are numbers: milliseconds for what the server did, seconds for certificates.
+		{"DescribeCertificateAuthority", `{` + ca + `}`, 200, `^\{"CertificateAuthority":\{.*"CreatedAt":\d{10}\.\d{1,3}[,}].*"NotAfter":\d{10}[,}].*\}\}$`},
+		// PEM comes as text; what goes in is base64 of it.
+		{"GetCertificateAuthorityCertificate", `{` + ca + `}`, 200, `^\{"Certificate":"-----BEGIN CERTIFICATE-----\\n.*-----END CERTIFICATE-----"\}$`},
+		{"IssueCertificate", `{` + ca + `,"Csr":"` + base64.StdEncoding.EncodeToString(newCSR(t, newKey(t), "wire.example.com")) + `","SigningAlgorithm":"SHA256WITHECDSA","Validity":{"Type":"DAYS","Value":1}}`, 200,
+			`^\{"CertificateArn":"` + root.arn + `/certificate/[0-9a-f]{32}"\}$`},
+		// Members of a later model, and null for what is left out.
+		{"ListTags", `{` + ca + `,"MaxResults":null,"NewMember":{"a":[1]}}`, 200, `^\{"Tags":\[\]\}$`},
+		// Nothing to say is an empty body.
+		{"TagCertificateAuthority", `{` + ca + `,"Tags":[{"Key":"a"}]}`, 200, `^$`},
+		// An error's name is in the body, for botocore.
+		{"DescribeCertificateAuthority", `{"CertificateAuthorityArn":"` + root.arn[:len(root.arn)-4] + `0000"}`, 400, `^\{"__type":"ResourceNotFoundException","message":".+"\}$`},
+		{"IssueCertificate", `{` + ca + `,"Csr":"not base64!"}`, 400, `^\{"__type":"SerializationException","message":".+"\}$`},
+		{"NoSuchOperation", `{}`, 404, `^\{"__type":"UnknownOperationException","message":".+"\}$`},
+	} {
+		resp, body := i.post(t, c.operation, c.body)
+		if resp.StatusCode != c.status || !regexp.MustCompile(c.form).MatchString(body) {
+			t.Errorf("%s %s answers %d %s", c.operation, c.body, resp.StatusCode, body)
+		}
+		if id := resp.Header.Get("X-Amzn-Requestid"); uuid.Validate(id) != nil || resp.Header.Get("Date") == "" {
+			t.Errorf("%s: the headers are %v", c.operation, resp.Header)
+		}
+		if kind := resp.Header.Get("Content-Type"); body != "" && kind != "application/x-amz-json-1.1" {
+			t.Errorf("%s answers %s", c.operation, kind)
+		}
 	}
 }
 

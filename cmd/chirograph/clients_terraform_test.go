@@ -341,6 +341,10 @@ func (p terraform) root(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan("configured")
+	wantCode(t, p.updateAuthority(ctx, arn, "", &types.RevocationConfiguration{CrlConfiguration: &types.CrlConfiguration{
+		Enabled: aws.Bool(true), ExpirationInDays: aws.Int32(7), S3BucketName: aws.String("crl"),
+	}}), "InvalidArgsException") // not served yet, so not accepted
+	plan("refused")
 	if err := p.updateAuthority(ctx, arn, types.CertificateAuthorityStatusActive, nil); err != nil {
 		t.Fatal(err)
 	}
