@@ -381,3 +381,55 @@ func TestIdentityPrograms(t *testing.T) {
 		t.Errorf("%v %v", res, err)
 	}
 }
+
+// TestPrivilegeEdges: policies hold to the ARN, the path and the condition that
+// they name, and to nothing beside it.
+func TestPrivilegeEdges(t *testing.T) {
+	t.Parallel()
+	i, ctx := start(t, nil), t.Context()
+	admin, org := iam.NewFromConfig(i.aws), organizations.NewFromConfig(i.aws)
+	as := func(name, statements string) aws.Config {
+		must(admin.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))(t)
+		must(admin.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[` + statements + `]}`)}))(t)
+		k := must(admin.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name}))(t).AccessKey
+		return i.with(*k.AccessKeyId, *k.SecretAccessKey, "")
+	}
+	no := wantNo(t, "AccessDenied")
+
+	// One's own keys, by a policy variable.
+	own := iam.NewFromConfig(as("own", `{"Effect":"Allow","Action":"iam:*AccessKey*","Resource":"arn:aws:iam::*:user/${aws:username}"}`))
+	keys := must(own.ListAccessKeys(ctx, &iam.ListAccessKeysInput{}))(t).AccessKeyMetadata
+	must(own.GetAccessKeyLastUsed(ctx, &iam.GetAccessKeyLastUsedInput{AccessKeyId: keys[0].AccessKeyId}))(t)
+	no(own.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: aws.String("admin")}))
+	no(own.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: aws.String("admin")}))
+	theirs := must(admin.ListAccessKeys(ctx, &iam.ListAccessKeysInput{}))(t).AccessKeyMetadata[0].AccessKeyId
+	no(own.GetAccessKeyLastUsed(ctx, &iam.GetAccessKeyLastUsedInput{AccessKeyId: theirs}))
+	no(own.UpdateAccessKey(ctx, &iam.UpdateAccessKeyInput{UserName: aws.String("admin"), AccessKeyId: theirs, Status: types.StatusTypeInactive}))
+	if _, err := own.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{AccessKeyId: theirs}); err == nil {
+		t.Error("somebody else's key was deleted")
+	}
+
+	// A path, and the policies that may be given.
+	team := iam.NewFromConfig(as("team", `{"Effect":"Allow","Action":["iam:CreateUser","iam:DeleteUser","iam:GetUser"],"Resource":"arn:aws:iam::*:user/team/*"},
+		{"Effect":"Allow","Action":"iam:AttachUserPolicy","Resource":"arn:aws:iam::*:user/team/*","Condition":{"ArnEquals":{"iam:PolicyARN":"arn:aws:iam::aws:policy/AWSPrivateCAUser"}}}`))
+	no(team.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("x")}))
+	no(team.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("x"), Path: aws.String("/other/team/")}))
+	must(team.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("x"), Path: aws.String("/team/")}))(t)
+	must(team.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("x")}))(t)
+	no(team.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("admin")}))
+	no(team.DeleteUser(ctx, &iam.DeleteUserInput{UserName: aws.String("admin")}))
+	no(team.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("x"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AdministratorAccess")}))
+	no(team.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("team"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AWSPrivateCAUser")}))
+	must(team.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("x"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AWSPrivateCAUser")}))(t)
+
+	// Another account's things are nobody's, whatever a policy says.
+	account := must(org.CreateAccount(ctx, &organizations.CreateAccountInput{AccountName: aws.String("other"), Email: aws.String("o@example.com")}))(t).CreateAccountStatus.AccountId
+	no(admin.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: aws.String("arn:aws:iam::" + *account + ":policy/p")}))
+	wantNo(t, "NoSuchEntity")(admin.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("x"), PolicyArn: aws.String("arn:aws:iam::" + *account + ":policy/p")}))
+
+	// A Deny that names one account hits it.
+	arn := must(org.DescribeAccount(ctx, &organizations.DescribeAccountInput{AccountId: account}))(t).Account.Arn
+	deputy := organizations.NewFromConfig(as("deputy", `{"Effect":"Allow","Action":"organizations:*","Resource":"*"},{"Effect":"Deny","Action":"organizations:CloseAccount","Resource":"`+*arn+`"}`))
+	wantNo(t, "AccessDeniedException")(deputy.CloseAccount(ctx, &organizations.CloseAccountInput{AccountId: account}))
+	must(deputy.ListAccounts(ctx, nil))(t)
+}

@@ -400,6 +400,9 @@ func boundaryOf(i *store.Identity) *AttachedPermissionsBoundary {
 func (s *Service) Resource(ctx context.Context, in interface {
 	Resource(partition string, caller *iam.Principal) string
 }, caller *iam.Principal) (string, error) {
+	if in, ok := in.(*GetAccessKeyLastUsedInput); ok {
+		return s.keyResource(ctx, in, caller)
+	}
 	arn := in.Resource(s.cfg.Partition, caller)
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[2] != "iam" || parts[4] != caller.Account {
@@ -415,6 +418,26 @@ func (s *Service) Resource(ctx context.Context, in interface {
 	}
 	if err != nil {
 		return "", fmt.Errorf("looking for %s: %w", arn, err)
+	}
+	return s.arnOf(i), nil
+}
+
+// keyResource is the user of a key of the caller's account; any user for
+// other keys, which the operation does not find.
+func (s *Service) keyResource(ctx context.Context, in *GetAccessKeyLastUsedInput, caller *iam.Principal) (string, error) {
+	k, err := s.cfg.Records.AccessKey(ctx, in.AccessKeyId)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (k.User == "" || k.Account != caller.Account) {
+		return in.Resource(s.cfg.Partition, caller), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for the access key %s: %w", in.AccessKeyId, err)
+	}
+	i, err := s.cfg.Records.IdentityByID(ctx, k.User)
+	if errors.Is(err, store.ErrNotFound) { // it has gone since
+		return in.Resource(s.cfg.Partition, caller), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for the user of %s: %w", in.AccessKeyId, err)
 	}
 	return s.arnOf(i), nil
 }

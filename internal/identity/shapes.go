@@ -1098,9 +1098,9 @@ type DescribeAccountInput struct {
 }
 type DescribeAccountOutput struct{ Account *Account }
 
-// Resource is the account's, with the organization left open: policies name it o-*/<account>.
+// Resource is the account.
 func (in *DescribeAccountInput) Resource(partition string, caller *iam.Principal) string {
-	return fmt.Sprintf("arn:%s:organizations::%s:account/o-*/%s", partition, caller.Account, in.AccountId)
+	return accountARN(partition, caller, in.AccountId)
 }
 
 type CloseAccountInput struct {
@@ -1108,9 +1108,17 @@ type CloseAccountInput struct {
 }
 type CloseAccountOutput struct{}
 
-// Resource is the account's, with the organization left open: policies name it o-*/<account>.
+// Resource is the account.
 func (in *CloseAccountInput) Resource(partition string, caller *iam.Principal) string {
-	return fmt.Sprintf("arn:%s:organizations::%s:account/o-*/%s", partition, caller.Account, in.AccountId)
+	return accountARN(partition, caller, in.AccountId)
+}
+
+func accountARN(partition string, caller *iam.Principal, account string) string {
+	organization := "o-"
+	if ids := caller.Context["aws:PrincipalOrgID"]; len(ids) == 1 {
+		organization = ids[0]
+	}
+	return fmt.Sprintf("arn:%s:organizations::%s:account/%s/%s", partition, caller.Account, organization, account)
 }
 
 func withoutScheme(url string) string {
