@@ -147,11 +147,15 @@ func (s *Service) verify(ctx context.Context, account, raw string) (*webIdentity
 	if err != nil {
 		return nil, communication(issuer, err)
 	}
-	token, err := known.Verifier(&oidc.Config{SkipClientIDCheck: true, Now: s.cfg.Now}).Verify(ctx, raw)
+	keys := &askedKeys{KeySet: known.keys}
+	token, err := oidc.NewVerifier(issuer, keys, &oidc.Config{SkipClientIDCheck: true, SupportedSigningAlgs: known.algorithms, Now: s.cfg.Now}).Verify(ctx, raw)
 	if expired, ok := errors.AsType[*oidc.TokenExpiredError](err); ok {
 		return nil, refuse(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time %s", expired.Expiry.UTC().Format(time.RFC3339))
 	}
 	if err != nil {
+		if keys.err != nil {
+			err = keys.err
+		}
 		return nil, communication(issuer, err)
 	}
 	var claims struct {
@@ -226,38 +230,46 @@ type issuers struct {
 }
 
 type issuer struct {
-	*oidc.Provider
-	mark  string // of the provider's record
-	until time.Time
+	keys       oidc.KeySet
+	algorithms []string
+	mark       string // of the provider's record
+	until      time.Time
+	err        error // why it could not be asked
+}
+
+// algorithms are those of signatures that are taken; of them an issuer uses
+// what it says, RS256 when it says nothing.
+var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA}
+
+// askedKeys keeps the error of its one question, of which the verifier passes
+// on the text alone.
+type askedKeys struct {
+	oidc.KeySet
+	err error
+}
+
+func (k *askedKeys) VerifySignature(ctx context.Context, jwt string) (payload []byte, err error) {
+	payload, k.err = k.KeySet.VerifySignature(ctx, jwt)
+	return payload, k.err
 }
 
 // open gives the issuer of a provider, asked anew when it was asked long ago or
-// the provider was changed.
+// the provider was changed. One that could not be asked is left alone for a while.
 func (is *issuers) open(ctx context.Context, p *store.OIDCProvider, url string, now func() time.Time) (*issuer, error) {
 	mark := fmt.Sprint(p.CreatedAt.UnixMilli(), "/", p.Version, "/", url)
 	is.Lock()
 	known := is.m[p.ARN]
 	is.Unlock()
 	if known != nil && known.mark == mark && now().Before(known.until) {
-		return known, nil
+		return known, known.err
 	}
-	client := &http.Client{Timeout: issuerTimeout, Transport: newIssuerTransport(p.Thumbprints), CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // an issuer's documents are where it says
-	}}
-	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), url)
+	known, err := askIssuer(ctx, p, url)
 	if err != nil {
-		return nil, err
+		known = &issuer{err: err}
 	}
-	var said struct {
-		Keys string `json:"jwks_uri"`
+	if known.mark, known.until = mark, now().Add(issuerLife); err != nil {
+		known.until = now().Add(issuerPause)
 	}
-	if err := provider.Claims(&said); err != nil {
-		return nil, err
-	}
-	if _, err := issuerURL(strings.SplitN(said.Keys, "?", 2)[0]); err != nil {
-		return nil, fmt.Errorf("its jwks_uri is %.200q, which does not begin with https://", said.Keys)
-	}
-	known = &issuer{provider, mark, now().Add(issuerLife)}
 	is.Lock()
 	defer is.Unlock()
 	if is.m == nil {
@@ -267,7 +279,34 @@ func (is *issuers) open(ctx context.Context, p *store.OIDCProvider, url string, 
 		clear(is.m)
 	}
 	is.m[p.ARN] = known
-	return known, nil
+	return known, err
+}
+
+// askIssuer asks an issuer where its keys are.
+func askIssuer(ctx context.Context, p *store.OIDCProvider, url string) (*issuer, error) {
+	client := &http.Client{Timeout: issuerTimeout, Transport: newIssuerTransport(p.Thumbprints), CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // an issuer's documents are where it says
+	}}
+	ctx = oidc.ClientContext(ctx, client)
+	provider, err := oidc.NewProvider(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	var said struct {
+		Keys       string   `json:"jwks_uri"`
+		Algorithms []string `json:"id_token_signing_alg_values_supported"`
+	}
+	if err := provider.Claims(&said); err != nil {
+		return nil, err
+	}
+	if _, err := issuerURL(strings.SplitN(said.Keys, "?", 2)[0]); err != nil {
+		return nil, fmt.Errorf("its jwks_uri is %.200q, which does not begin with https://", said.Keys)
+	}
+	said.Algorithms = slices.DeleteFunc(said.Algorithms, func(a string) bool { return !slices.Contains(algorithms, a) })
+	if len(said.Algorithms) == 0 {
+		said.Algorithms = algorithms[:1]
+	}
+	return &issuer{keys: oidc.NewRemoteKeySet(context.WithoutCancel(ctx), said.Keys), algorithms: said.Algorithms}, nil
 }
 
 // issuerTransport asks one issuer. It bounds answers, and repeats one that is
