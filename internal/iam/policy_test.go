@@ -614,7 +614,7 @@ func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(policy(allowAll, denyAll)), "s3:GetObject", "arn:aws:s3:::b/k", "v")
 	f.Add([]byte(policy(`{"Effect":"Deny","NotPrincipal":{"AWS":"*"},"NotAction":["*"],"NotResource":"arn:aws:s3:::${aws:userid, 'x'}","Condition":{"ForAnyValue:NumericLessThanIfExists":{"k":[1,"2"]},"IpAddress":{"aws:SourceIp":"::/0"}}}`)), "a:b", "*", "1")
 	f.Fuzz(func(t *testing.T, text []byte, action, resource, value string) {
-		for _, parse := range []func([]byte) (*Policy, error){ParsePolicy, ParseResourcePolicy} {
+		for _, parse := range []func([]byte) (*Policy, error){ParsePolicy, ParseResourcePolicy, ParseTrustPolicy} {
 			p, err := parse(text)
 			if err != nil {
 				if p != nil || err.Error() == "" {
