@@ -34,10 +34,12 @@ func (h *house) queryServices() []awsquery.Service {
 				awsquery.Op(s.CreatePolicy), awsquery.Op(s.GetPolicy), awsquery.Op(s.ListPolicies), awsquery.Op(s.DeletePolicy),
 				awsquery.Op(s.CreatePolicyVersion), awsquery.Op(s.GetPolicyVersion), awsquery.Op(s.ListPolicyVersions),
 				awsquery.Op(s.SetDefaultPolicyVersion), awsquery.Op(s.DeletePolicyVersion), awsquery.Op(s.ListEntitiesForPolicy),
+				awsquery.Op(s.TagPolicy), awsquery.Op(s.UntagPolicy), awsquery.Op(s.ListPolicyTags),
 
 				awsquery.Op(s.CreateOpenIDConnectProvider), awsquery.Op(s.GetOpenIDConnectProvider), awsquery.Op(s.ListOpenIDConnectProviders),
 				awsquery.Op(s.UpdateOpenIDConnectProviderThumbprint), awsquery.Op(s.AddClientIDToOpenIDConnectProvider),
 				awsquery.Op(s.RemoveClientIDFromOpenIDConnectProvider), awsquery.Op(s.DeleteOpenIDConnectProvider),
+				awsquery.Op(s.TagOpenIDConnectProvider), awsquery.Op(s.UntagOpenIDConnectProvider), awsquery.Op(s.ListOpenIDConnectProviderTags),
 
 				awsquery.Op(s.ListSSHPublicKeys), awsquery.Op(s.ListMFADevices), awsquery.Op(s.ListVirtualMFADevices), awsquery.Op(s.ListSigningCertificates),
 				awsquery.Op(s.ListServiceSpecificCredentials), awsquery.Op(s.GetLoginProfile), awsquery.Op(s.DeleteLoginProfile),

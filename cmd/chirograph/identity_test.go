@@ -267,6 +267,12 @@ func TestPoliciesThroughTheSDK(t *testing.T) {
 	if l := must(c.ListPolicies(ctx, &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeLocal}))(t).Policies; len(l) != 1 {
 		t.Errorf("%+v", l)
 	}
+	tags := []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}, {Key: aws.String("b"), Value: aws.String("2")}}
+	must(c.TagPolicy(ctx, &iam.TagPolicyInput{PolicyArn: p.Arn, Tags: tags}))(t)
+	must(c.UntagPolicy(ctx, &iam.UntagPolicyInput{PolicyArn: p.Arn, TagKeys: []string{"a"}}))(t)
+	if l := must(c.ListPolicyTags(ctx, &iam.ListPolicyTagsInput{PolicyArn: p.Arn}))(t).Tags; len(l) != 1 || *l[0].Value != "2" {
+		t.Errorf("%+v", l)
+	}
 	must(c.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: p.Arn}))(t)
 	wantNo(t, "NoSuchEntity")(c.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: p.Arn}))
 	a := must(c.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: aws.String("arn:aws:iam::aws:policy/AWSPrivateCAUser")}))(t).Policy
@@ -290,6 +296,11 @@ func TestPoliciesThroughTheSDK(t *testing.T) {
 	must(c.UpdateOpenIDConnectProviderThumbprint(ctx, &iam.UpdateOpenIDConnectProviderThumbprintInput{OpenIDConnectProviderArn: o, ThumbprintList: []string{strings.Repeat("ab", 20)}}))(t)
 	if g := must(c.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: o}))(t); *g.Url != "issuer.example.com/x" || !slices.Equal(g.ClientIDList, []string{"b"}) || len(g.ThumbprintList) != 1 {
 		t.Errorf("%+v", g)
+	}
+	must(c.TagOpenIDConnectProvider(ctx, &iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: o, Tags: tags}))(t)
+	must(c.UntagOpenIDConnectProvider(ctx, &iam.UntagOpenIDConnectProviderInput{OpenIDConnectProviderArn: o, TagKeys: []string{"b"}}))(t)
+	if l := must(c.ListOpenIDConnectProviderTags(ctx, &iam.ListOpenIDConnectProviderTagsInput{OpenIDConnectProviderArn: o}))(t).Tags; len(l) != 1 || *l[0].Value != "1" {
+		t.Errorf("%+v", l)
 	}
 	if l := must(c.ListOpenIDConnectProviders(ctx, &iam.ListOpenIDConnectProvidersInput{}))(t).OpenIDConnectProviderList; len(l) != 1 {
 		t.Errorf("%+v", l)
