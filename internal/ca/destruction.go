@@ -95,7 +95,7 @@ func (s *Service) forget(a *authority, id string) {
 // signs the log's heads, unless the CA never came to have a CSR.
 func (s *Service) destroyKey(ctx context.Context, a *authority) error {
 	var keys []string
-	err := s.store(ctx, a, func(next *store.CertificateAuthority) bool {
+	err := s.amend(ctx, a, func(next *store.CertificateAuthority) bool {
 		if next.Status != pca.CertificateAuthorityStatus_DELETED || next.KeyID == "" || s.waits(next) {
 			return false // restored, or done
 		}
@@ -126,14 +126,14 @@ func (s *Service) destroyKey(ctx context.Context, a *authority) error {
 		}
 	}
 	s.Log.InfoContext(ctx, "the key of a deleted certificate authority is destroyed", "ca", keys[0])
-	return s.store(ctx, a, func(next *store.CertificateAuthority) bool {
+	return s.amend(ctx, a, func(next *store.CertificateAuthority) bool {
 		next.KeyID = ""
 		return true
 	})
 }
 
-// store is change for a CA that is gone.
-func (s *Service) store(ctx context.Context, a *authority, edit func(next *store.CertificateAuthority) (changed bool)) error {
+// amend is change for a CA that is gone.
+func (s *Service) amend(ctx context.Context, a *authority, edit func(next *store.CertificateAuthority) (changed bool)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := *a.rec
