@@ -38,7 +38,12 @@ const host = "acm-pca." + served.Region + ".amazonaws.com"
 // All that differs from AWS is where the host name leads and who vouches for it,
 // a CA of the server itself: "AWS host name mode".
 func TestProvider(t *testing.T) {
+	// Whatever is fetched and built is so before the environment changes.
 	binary, dir := served.Build(t), filepath.Join(t.TempDir(), "data")
+	acceptance := filepath.Join(t.TempDir(), "ca.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", acceptance, "github.com/hashicorp/consul/agent/connect/ca").CombinedOutput(); err != nil {
+		t.Fatalf("building Consul's tests: %v\n%s", err, out)
+	}
 	first := served.Start(t, binary, dir)
 	first.SetClientEnvironment(t, false)
 	root, cert, key := hostCertificate(t, first.API)
@@ -51,7 +56,7 @@ func TestProvider(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", proxy.URL)
 	t.Setenv("AWS_CA_BUNDLE", root)
 	t.Setenv("ENABLE_AWS_PCA_TESTS", "true")
-	out, err := exec.Command("go", "test", "-vet=off", "-count=1", "-v", "-run", "^TestAWS", "github.com/hashicorp/consul/agent/connect/ca").CombinedOutput()
+	out, err := exec.Command(acceptance, "-test.v", "-test.run", "^TestAWS").CombinedOutput()
 	if err != nil || strings.Contains(string(out), "--- SKIP") {
 		t.Fatalf("%v\n%s", err, out)
 	}
