@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,37 +30,38 @@ func TestBadInput(t *testing.T) {
 	foreign := s.user(t, "AKIAFOREIGN", "210987654321", administratorPolicy)
 	before := s.stored(t)
 
-	var wg sync.WaitGroup
-	for _, op := range pca.Operations() {
-		wg.Go(func() {
-			body := m.Minimal(op.Name)
-			about := "" // the member with the CA's ARN
-			for _, name := range []string{"CertificateAuthorityArn", "ResourceArn"} {
-				if body[name] != nil {
-					about = name
+	t.Run("operations", func(t *testing.T) {
+		for _, op := range pca.Operations() {
+			t.Run(op.Name, func(t *testing.T) {
+				t.Parallel()
+				body := m.Minimal(op.Name)
+				about := "" // the member with the CA's ARN
+				for _, name := range []string{"CertificateAuthorityArn", "ResourceArn"} {
+					if body[name] != nil {
+						about = name
+					}
 				}
-			}
-			s.badShapes(t, m, op.Name)
-			// What follows would be well-formed calls about what there is.
-			if about != "" {
-				body[about] = root.arn
-			}
-			if op.Name == "GetCertificate" {
-				body["CertificateArn"] = leaf
-			}
-			if about != "" {
-				s.badARNs(t, op.Name, body, about)
-			}
-			s.badCallers(t, op.Name, encodeJSON(t, body), nobody, denied)
-			if about != "" {
-				a := s.send(t, call{operation: op.Name, body: encodeJSON(t, body), who: foreign})
-				if a.code != "AccessDeniedException" || !strings.HasSuffix(a.message, " because no resource-based policy allows the acm-pca:"+op.Name+" action") {
-					t.Errorf("%s by another account: %d %s %s", op.Name, a.status, a.code, a.message)
+				s.badShapes(t, m, op.Name)
+				// What follows would be well-formed calls about what there is.
+				if about != "" {
+					body[about] = root.arn
 				}
-			}
-		})
-	}
-	wg.Wait()
+				if op.Name == "GetCertificate" {
+					body["CertificateArn"] = leaf
+				}
+				if about != "" {
+					s.badARNs(t, op.Name, body, about)
+				}
+				s.badCallers(t, op.Name, encodeJSON(t, body), nobody, denied)
+				if about != "" {
+					a := s.send(t, call{operation: op.Name, body: encodeJSON(t, body), who: foreign})
+					if a.code != "AccessDeniedException" || !strings.HasSuffix(a.message, " because no resource-based policy allows the acm-pca:"+op.Name+" action") {
+						t.Errorf("%s by another account: %d %s %s", op.Name, a.status, a.code, a.message)
+					}
+				}
+			})
+		}
+	})
 	s.unchanged(t, before)
 }
 

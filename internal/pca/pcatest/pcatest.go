@@ -39,15 +39,7 @@ type Shape struct {
 	compiled *regexp.Regexp
 }
 
-func (s *Shape) regexp() *regexp.Regexp {
-	if s.compiled == nil {
-		// Java writes \u0009 for what Go writes \x{0009}.
-		s.compiled = regexp.MustCompile(`\A(?:` + javaEscape.ReplaceAllString(s.Pattern, `\x{$1}`) + `)\z`)
-	}
-	return s.compiled
-}
-
-// Load reads the model.
+// Load reads the model, which is safe for concurrent use.
 func Load(t testing.TB) *Model {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "python3", "-c",
@@ -58,6 +50,12 @@ func Load(t testing.TB) *Model {
 	m := new(Model)
 	if err := json.Unmarshal(out, m); err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range m.Shapes {
+		if s.Pattern != "" {
+			// Java writes \u0009 for what Go writes \x{0009}.
+			s.compiled = regexp.MustCompile(`\A(?:` + javaEscape.ReplaceAllString(s.Pattern, `\x{$1}`) + `)\z`)
+		}
 	}
 	return m
 }
@@ -330,7 +328,7 @@ func (m *Model) violations(name, path string, value any) (list []string) {
 			}
 		default:
 			length(quote(v), utf8.RuneCountInString(v))
-			if s.Pattern != "" && !s.regexp().MatchString(v) {
+			if s.Pattern != "" && !s.compiled.MatchString(v) {
 				violate(quote(v), "Member must satisfy regular expression pattern: %s", s.Pattern)
 			}
 		}
