@@ -22,8 +22,9 @@ AWS_SHARED_CREDENTIALS_FILE to the files that the server wrote at its start:
   eval "$(chirograph env --data-dir DIR)"
   aws sts get-caller-identity
 
-With them, aws acm-pca, aws s3, aws sts, boto3 and the AWS SDKs reach the server
-with no other setting.`,
+With them, aws acm-pca, aws iam, aws organizations, aws s3, aws sts, boto3 and
+the AWS SDKs reach the server with no other setting. The files have a profile
+for every key that was made with --profile.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {

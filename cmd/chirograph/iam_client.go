@@ -70,6 +70,7 @@ func accessCommand(use, short string, names []string, run func(ctx context.Conte
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&f.account, "account", "", "account to work in, by the role "+accountRole+" there; without it the account of the credentials")
+	completeFlag(cmd, "account", accountIDs)
 	return cmd
 }
 
@@ -137,7 +138,8 @@ func completeFirst(cmd *cobra.Command, list func(ctx context.Context, a *access)
 	}
 }
 
-// completePolicies completes the second argument with the names of policies.
+// completeUserOrRoleAndPolicy completes the first argument with what first
+// gives, and the second with the names of policies.
 func completeUserOrRoleAndPolicy(cmd *cobra.Command, first func(ctx context.Context, a *access) ([]string, error)) {
 	names, policies := completion(first), completion(policyNames)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -3,9 +3,12 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -437,6 +440,91 @@ func TestElsewhere(t *testing.T) {
 	defer res.Body.Close()
 	if res.StatusCode != 404 {
 		t.Errorf("POST /x: %d", res.StatusCode)
+	}
+}
+
+type CloseAccountInput struct {
+	AccountId string `aws:"required" pattern:"[0-9]{12}"`
+}
+
+func (in *CloseAccountInput) Resource(partition string, caller *iam.Principal) string {
+	return "arn:" + partition + ":organizations::" + caller.Account + ":account/o-1/" + in.AccountId
+}
+
+type DescribeOrganizationInput struct{}
+type DescribeOrganizationOutput struct {
+	Organization *struct {
+		Id string
+		At time.Time
+	}
+	Empty []string
+}
+
+type toldError struct{}
+
+func (toldError) Error() string        { return "told" }
+func (toldError) ErrorCode() string    { return "AccountNotFoundException" }
+func (toldError) ErrorMessage() string { return "There is no such account." }
+
+// TestOthers serves another service of the API's protocol at the same address.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	manager := principal(t, "manager", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"organizations:*","Resource":["*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}}`)
+	one := principal(t, "one", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"organizations:CloseAccount","Resource":"arn:aws:organizations::123456789012:account/o-1/111111111111"}}`)
+	cfg.Others = []awsjson.Config{{
+		Service: "organizations", TargetPrefix: "AWSOrganizationsV20161128",
+		Credentials: keys(func(id string) (string, *iam.Principal, error) {
+			return secret, map[string]*iam.Principal{"AKIDMANAGER": manager, "AKIDONE": one}[id], nil
+		}),
+		Operations: []awsjson.Operation{
+			awsjson.ShapeOp(func(ctx context.Context, _ *DescribeOrganizationInput) (*DescribeOrganizationOutput, error) {
+				out := &DescribeOrganizationOutput{Organization: &struct {
+					Id string
+					At time.Time
+				}{awsjson.Caller(ctx).ID, time.UnixMilli(1526401743081)}}
+				return out, nil
+			}),
+			awsjson.ShapeOp(func(_ context.Context, in *CloseAccountInput) (*struct{}, error) {
+				if in.AccountId == "222222222222" {
+					return nil, toldError{}
+				}
+				return &struct{}{}, nil
+			}),
+		},
+	}}
+	s := serve(t, cfg)
+	call := func(id, service, target, body string) string {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		r.Header.Set("X-Amz-Target", target)
+		sum := sha256.Sum256([]byte(body))
+		if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, r, hex.EncodeToString(sum[:]), service, "eu-west-1", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		status, _, answer := send(t, r)
+		return fmt.Sprint(status, " ", string(answer))
+	}
+	const target = "AWSOrganizationsV20161128."
+	for _, row := range []struct{ id, service, target, body, want string }{
+		{"AKIDMANAGER", "organizations", target + "DescribeOrganization", `{}`, `200 {"Organization":{"Id":"AIDAmanager","At":1526401743.081},"Empty":[]}`},
+		{"AKIDMANAGER", "organizations", target + "CloseAccount", `{"AccountId":"111111111111"}`, "200 "},
+		{"AKIDMANAGER", "organizations", target + "CloseAccount", `{"AccountId":"222222222222"}`, `400 {"__type":"AccountNotFoundException","message":"There is no such account."}`},
+		{"AKIDONE", "organizations", target + "CloseAccount", `{"AccountId":"111111111111"}`, "200 "},
+		{"AKIDONE", "organizations", target + "CloseAccount", `{"AccountId":"222222222222"}`, `403 {"__type":"AccessDeniedException"`},
+		{"AKIDONE", "organizations", target + "DescribeOrganization", `{}`, `403 {"__type":"AccessDeniedException"`},
+		{"AKIDMANAGER", "organizations", target + "CloseAccount", `{"AccountId":"x"}`, `400 {"__type":"ValidationException"`},
+		{"AKIDMANAGER", "organizations", target + "CloseAccount", `{"AccountId":1}`, `400 {"__type":"SerializationException"`},
+		{"AKIDMANAGER", "organizations", target + "ListAccounts", `{}`, `404 {"__type":"UnknownOperationException"`},
+		{"AKIDMANAGER", "acm-pca", target + "CloseAccount", `{"AccountId":"111111111111"}`, `403 {"__type":"InvalidSignatureException"`},
+		{adminID, "organizations", target + "DescribeOrganization", `{}`, `403 {"__type":"UnrecognizedClientException"`},
+	} {
+		if got := call(row.id, row.service, row.target, row.body); !strings.HasPrefix(got, row.want) {
+			t.Errorf("%s %s %s: %s, want %s", row.id, row.target, row.body, got, row.want)
+		}
 	}
 }
 
