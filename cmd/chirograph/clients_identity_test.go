@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
@@ -103,6 +104,17 @@ func (i *instance) federate(t *testing.T, o *oidcIssuer, name, subject, ca strin
 	host := strings.TrimPrefix(o.URL, "https://")
 	return i.role(t, name, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"`+*provider.OpenIDConnectProviderArn+`"},
 		"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"`+host+`:aud":"sts.amazonaws.com"},"StringLike":{"`+host+`:sub":"`+subject+`"}}}]}`, mayIssue(ca))
+}
+
+// account makes another account of the organization, and is the server as that
+// account's administrator sees it.
+func (i *instance) account(t *testing.T, name string) (id string, there *instance) {
+	t.Helper()
+	made := must(organizations.NewFromConfig(i.aws).CreateAccount(t.Context(), &organizations.CreateAccountInput{AccountName: &name, Email: aws.String(name + "@example.com")}))(t)
+	id = *made.CreateAccountStatus.AccountId
+	cfg := i.aws.Copy()
+	cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(i.sts, "arn:aws:iam::"+id+":role/"+accountRole))
+	return id, &instance{endpoints: i.endpoints, aws: cfg, pca: acmpca.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg)}
 }
 
 // checkSTS: the three operations of STS that clients call, in the Query

@@ -262,6 +262,7 @@ func TestTerraform(t *testing.T) {
 	t.Run("certificates", func(t *testing.T) { t.Parallel(); p.certificates(t) })
 	t.Run("permissions", func(t *testing.T) { t.Parallel(); p.permissions(t) })
 	t.Run("a policy", func(t *testing.T) { t.Parallel(); p.policy(t) })
+	t.Run("a shared CA as data", func(t *testing.T) { t.Parallel(); p.shared(t) })
 }
 
 func (p terraform) pending(t *testing.T) {
@@ -546,4 +547,29 @@ func (p terraform) policy(t *testing.T) {
 	_, err = read()
 	wantCode(t, err, "ResourceNotFoundException")
 	must(p.pca.DeletePolicy(ctx, &acmpca.DeletePolicyInput{ResourceArn: &root.arn}))(t)
+}
+
+// shared reads another account's CA as a data source. No policy can share its
+// CSR, and the provider goes on when that is what is denied.
+func (p terraform) shared(t *testing.T) {
+	ctx := t.Context()
+	root := p.instance.root(t)
+	account, there := p.account(t, "consumer")
+	must(p.pca.PutPolicy(ctx, &acmpca.PutPolicyInput{ResourceArn: &root.arn, Policy: aws.String(`{"Version":"2012-10-17","Statement":[{
+		"Effect":"Allow","Principal":{"AWS":"` + account + `"},"Resource":"` + root.arn + `",
+		"Action":["acm-pca:DescribeCertificateAuthority","acm-pca:GetCertificate","acm-pca:GetCertificateAuthorityCertificate","acm-pca:ListPermissions","acm-pca:ListTags"]}]}`)}))(t)
+
+	described := must(there.pca.DescribeCertificateAuthority(ctx, &acmpca.DescribeCertificateAuthorityInput{CertificateAuthorityArn: &root.arn}))(t)
+	if ca := described.CertificateAuthority; *ca.Arn != root.arn || *ca.OwnerAccount != "123456789012" {
+		t.Errorf("the shared CA is %+v", ca)
+	}
+	must(there.pca.GetCertificateAuthorityCertificate(ctx, &acmpca.GetCertificateAuthorityCertificateInput{CertificateAuthorityArn: &root.arn}))(t)
+	_, err := there.pca.GetCertificateAuthorityCsr(ctx, &acmpca.GetCertificateAuthorityCsrInput{CertificateAuthorityArn: &root.arn})
+	wantCode(t, err, "AccessDeniedException")
+	must(there.pca.ListTags(ctx, &acmpca.ListTagsInput{CertificateAuthorityArn: &root.arn}))(t)
+	for owner, want := range map[types.ResourceOwner]int{types.ResourceOwnerSelf: 0, types.ResourceOwnerOtherAccounts: 1} {
+		if got := must(there.pca.ListCertificateAuthorities(ctx, &acmpca.ListCertificateAuthoritiesInput{ResourceOwner: owner}))(t).CertificateAuthorities; len(got) != want {
+			t.Errorf("%s: %d CAs, want %d", owner, len(got), want)
+		}
+	}
 }
