@@ -511,6 +511,7 @@ func (h *house) openPeople(ctx context.Context, masterKey keystore.MasterKey) er
 		Records: h.db, Sealer: h.keys, Key: [32]byte(key),
 		Caller: whoCalls, Conditions: awsquery.Conditions,
 		Log: h.log,
+		Now: h.cfg.now,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the identities: %w", err)

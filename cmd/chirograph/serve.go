@@ -73,7 +73,7 @@ type serveConfig struct {
 	DestinationAccessKeyID   string // empty: the AWS SDK's usual sources
 	DestinationSecretKey     string
 
-	now func() time.Time // of certificate authorities, in tests; nil: time.Now
+	now func() time.Time // of certificate authorities and sessions, in tests; nil: time.Now
 }
 
 func defaultServeConfig() serveConfig {
