@@ -283,6 +283,10 @@ func TestPolicyCommands(t *testing.T) {
 	c.fails(exitFailure, "AccessDenied", "policy", "delete", "AWSPrivateCAUser")
 	c.ok("policy", "delete", "mine", "--force")
 	c.fails(exitFailure, `there is no policy "mine"`, "policy", "show", "mine")
+	write("*")
+	c.ok("policy", "create", "AWSPrivateCAUser", "--document", file)
+	c.fails(exitFailure, "two policies have the name", "user", "create", "dave", "--policy", "AWSPrivateCAUser")
+	c.ok("user", "create", "dave", "--policy", "arn:aws:iam::aws:policy/AWSPrivateCAUser")
 
 	// Completion asks the server.
 	_, out, _ := command(t, "__complete", "user", "create", "x", "--data-dir", i.DataDir, "--policy", "AWSPrivateCAA")

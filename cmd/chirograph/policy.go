@@ -413,8 +413,8 @@ func policyNames(ctx context.Context, a *access) ([]string, error) {
 	return names, err
 }
 
-// policyARN finds a policy by name; an ARN stays what it is. A policy of the
-// account comes before one of the server with the same name.
+// policyARN finds a policy by name; an ARN stays what it is. A name that two
+// policies have is refused: nobody is given another policy than was meant.
 func (a *access) policyARN(ctx context.Context, name string) (string, error) {
 	if strings.HasPrefix(name, "arn:") {
 		return name, nil
@@ -425,10 +425,11 @@ func (a *access) policyARN(ctx context.Context, name string) (string, error) {
 	}
 	found, hint := "", "list them with: "+self()+" policy list"
 	for _, p := range policies {
-		arn := aws.ToString(p.Arn)
 		switch n := aws.ToString(p.PolicyName); {
-		case n == name && (found == "" || !strings.Contains(arn, ":iam::aws:")):
-			found = arn
+		case n == name && found != "":
+			return "", &exitError{code: exitFailure, hint: "give its ARN", err: fmt.Errorf("two policies have the name %q: %s and %s", name, found, aws.ToString(p.Arn))}
+		case n == name:
+			found = aws.ToString(p.Arn)
 		case strings.EqualFold(n, name):
 			hint = fmt.Sprintf("did you mean %q?", n)
 		}

@@ -98,6 +98,11 @@ func (f *trustFlags) register(cmd *cobra.Command) {
 	completeFlag(cmd, "trust-oidc", providerURLs)
 }
 
+type trustDocument struct {
+	Version   string
+	Statement []trustStatement
+}
+
 type trustStatement struct {
 	Effect    string
 	Principal map[string]string
@@ -150,7 +155,7 @@ func (f *trustFlags) policy(ctx context.Context, a *access) (string, error) {
 		s.Principal, s.Action = map[string]string{"Federated": arn}, "sts:AssumeRoleWithWebIdentity"
 		s.Condition = map[string]map[string]string{"StringEquals": {issuer + ":aud": f.audience}, "StringLike": {issuer + ":sub": f.subject}}
 	}
-	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []trustStatement{s}})
+	text, err := json.Marshal(trustDocument{"2012-10-17", []trustStatement{s}})
 	return string(text), err
 }
 

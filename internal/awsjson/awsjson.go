@@ -567,9 +567,13 @@ func (h *Handler) logRequest(ctx context.Context, c *call, code string, status i
 			principal = c.Caller.Service
 		}
 	}
+	operation := c.Operation
+	if h.cfg.Service != pca.Service {
+		operation = h.cfg.Service + ":" + operation // as policies name it
+	}
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
-		slog.String("operation", c.Operation), slog.String("code", code), slog.Duration("duration", d),
+		slog.String("operation", operation), slog.String("code", code), slog.Duration("duration", d),
 		slog.String("principal", principal), slog.String("request_id", c.RequestID))
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
