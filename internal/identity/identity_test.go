@@ -838,3 +838,32 @@ func TestOutsideOfCalls(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// BenchmarkPrincipal is what finding the caller adds to a request.
+func BenchmarkPrincipal(b *testing.B) {
+	h := newHouse(b)
+	key := h.user(b, management, "u", aws+"AdministratorAccess")
+	role := h.newRole(b, management, "r", trusting(`{"AWS":"123456789012"}`, ""), aws+"AdministratorAccess")
+	c := must(h.AssumeRole(as(b, h.who(b, key.AccessKeyId, "")), &AssumeRoleInput{RoleArn: role, RoleSessionName: "s-1"}))(b).Credentials
+	for name, who := range map[string][2]string{"key": {key.AccessKeyId, ""}, "session": {c.AccessKeyId, c.SessionToken}} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok, err := h.Secret(b.Context(), who[0]); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+				if _, err := h.Principal(b.Context(), who[0], who[1]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("new session", func(b *testing.B) {
+		for b.Loop() {
+			h.changed()
+			if _, err := h.Principal(b.Context(), c.AccessKeyId, c.SessionToken); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

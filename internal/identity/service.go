@@ -149,7 +149,7 @@ type Service struct {
 
 // person is who an access key belongs to, ready for requests.
 type person struct {
-	secret    string // of a long-lived key
+	secret    string
 	token     string // of a session
 	principal *iam.Principal
 	uses      []*use
@@ -273,11 +273,11 @@ func (s *Service) changed() {
 
 // For is the Service as the Credentials of a front: the time of use of a key
 // names the service.
-func (s *Service) For(service string) iam.Credentials { return &front{s, service} }
+func (s *Service) For(service string) iam.Credentials { return &front{s, &service} }
 
 type front struct {
 	*Service
-	service string
+	service *string
 }
 
 func (f *front) Principal(ctx context.Context, id, token string) (*iam.Principal, error) {
@@ -286,6 +286,12 @@ func (f *front) Principal(ctx context.Context, id, token string) (*iam.Principal
 
 // Secret implements iam.Credentials.
 func (s *Service) Secret(ctx context.Context, id string) (string, bool, error) {
+	s.known.RLock()
+	p := s.known.keys[id]
+	s.known.RUnlock()
+	if p != nil {
+		return p.secret, true, nil
+	}
 	if strings.HasPrefix(id, sessionPrefix) {
 		secret, ok := s.sessionSecret(id)
 		return secret, ok, nil
@@ -299,10 +305,10 @@ func (s *Service) Secret(ctx context.Context, id string) (string, bool, error) {
 
 // Principal implements iam.Credentials.
 func (s *Service) Principal(ctx context.Context, id, token string) (*iam.Principal, error) {
-	return s.principal(ctx, id, token, "sts")
+	return s.principal(ctx, id, token, new("sts"))
 }
 
-func (s *Service) principal(ctx context.Context, id, token, service string) (*iam.Principal, error) {
+func (s *Service) principal(ctx context.Context, id, token string, service *string) (*iam.Principal, error) {
 	session := strings.HasPrefix(id, sessionPrefix)
 	if session != (token != "") {
 		return nil, fmt.Errorf("access key %s: %w", id, iam.ErrInvalidToken)
@@ -320,9 +326,7 @@ func (s *Service) principal(ctx context.Context, id, token, service string) (*ia
 	}
 	for _, u := range p.uses {
 		u.at.Store(now.UnixMilli())
-		if *u.service.Load() != service {
-			u.service.Store(&service)
-		}
+		u.service.Store(service)
 	}
 	return p.principal, nil
 }

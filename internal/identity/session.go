@@ -79,7 +79,8 @@ func (s *Service) newSession(in session, d time.Duration) (*Credentials, error) 
 // whose role or user is gone is as good as a foreign one.
 func (s *Service) openSession(ctx context.Context, id, token string) (*person, error) {
 	invalid := fmt.Errorf("session of %s: %w", id, iam.ErrInvalidToken)
-	if _, ok := s.sessionSecret(id); !ok {
+	secret, ok := s.sessionSecret(id)
+	if !ok {
 		return nil, invalid
 	}
 	text, ok := s.open("session "+id, token)
@@ -107,7 +108,7 @@ func (s *Service) openSession(ctx context.Context, id, token string) (*person, e
 	if err != nil {
 		return nil, err
 	}
-	who := &person{token: token, principal: p}
+	who := &person{secret: secret, token: token, principal: p}
 	if i.Kind == store.KindRole {
 		who.uses = []*use{s.used(i.ID)}
 	}
