@@ -381,12 +381,16 @@ func errACLNotSupported() error {
 
 // granted says whether a canned ACL lets a caller read whom no policy allows
 // to, reason being the policies'. An ACL cannot stand in for the identity
-// policy that a principal of another account needs.
+// policy that a principal of another account needs, nor get around what limits
+// a principal.
 func (q *request) granted(acl string, b *parsedBucket, reason iam.Reason) bool {
 	if b == nil || b.ownership == ownerEnforced || b.blocks(ignorePublicACLs) {
 		return false
 	}
 	if q.principal != nil && (q.principal.Service != "" || q.principal.Account != b.account && reason == iam.NoIdentityAllow) {
+		return false
+	}
+	if reason == iam.NoBoundaryAllow || reason == iam.NoSessionAllow {
 		return false
 	}
 	return acl == "public-read" || acl == "authenticated-read" && q.principal != nil

@@ -321,3 +321,32 @@ func TestSessionTokens(t *testing.T) {
 		wantCode(t, err, want)
 	}
 }
+
+// TestACLsAndLimits: an ACL gives nothing that a session policy leaves out.
+func TestACLsAndLimits(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	admin := f.client(t, "AKADMIN")
+	name := "acl-and-limits"
+	if _, err := admin.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name, ObjectOwnership: types.ObjectOwnershipObjectWriter}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: &name}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &name, Key: aws.String("k"), ACL: types.ObjectCannedACLAuthenticatedRead, Body: body([]byte("x"))}); err != nil {
+		t.Fatal(err)
+	}
+	get := func(p *iam.Principal) error {
+		_, err := f.inside(t, p).GetObject(t.Context(), &s3.GetObjectInput{Bucket: &name, Key: aws.String("k")})
+		return err
+	}
+	limited := identity(t, accountA, "limited", administrator)
+	if err := get(limited); err != nil {
+		t.Fatal(err)
+	}
+	limited.Session = identity(t, accountA, "x", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"acm-pca:*","Resource":"*"}}`).Policies
+	wantCode(t, get(limited), "AccessDenied")
+	limited.Session, limited.Suspended = nil, true
+	wantCode(t, get(limited), "AccessDenied")
+}
