@@ -15,11 +15,12 @@ const maxPage = 100
 // whose policy grants the caller anything; oldest first.
 func (s *Service) ListCertificateAuthorities(ctx context.Context, in *pca.ListCertificateAuthoritiesRequest) (*pca.ListCertificateAuthoritiesResponse, error) {
 	caller := s.Caller(ctx)
-	list, listed := s.Records.CAs, func(*access) bool { return true }
+	list, listed, owner := s.Records.CAs, func(*access) bool { return true }, pca.ResourceOwner_SELF
 	if in.ResourceOwner == pca.ResourceOwner_OTHER_ACCOUNTS {
+		owner = in.ResourceOwner
 		list, listed = s.Overview.SharedCAs, func(v *access) bool { return s.sharedWith(v, &caller) }
 	}
-	scope := s.scope(ctx, "ListCertificateAuthorities", string(in.ResourceOwner))
+	scope := s.scope(ctx, "ListCertificateAuthorities", string(owner))
 	var after page
 	if in.NextToken != "" {
 		if err := s.openPage(scope, in.NextToken, &after); err != nil {

@@ -628,6 +628,10 @@ func TestListPages(t *testing.T) {
 			_, err := h.ListCertificateAuthorities(t.Context(), bad)
 			wantCode(t, err, pca.InvalidNextTokenException)
 		}
+		// SELF is the default, so that naming it is the same call.
+		if _, err := h.ListCertificateAuthorities(t.Context(), &pca.ListCertificateAuthoritiesRequest{NextToken: token, ResourceOwner: pca.ResourceOwner_SELF}); err != nil {
+			t.Error(err)
+		}
 		// A CA that is made between two pages comes last.
 		if pages == 1 {
 			h.create(t, pca.CertificateAuthorityType_ROOT)
