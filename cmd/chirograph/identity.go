@@ -74,8 +74,9 @@ func (h *house) organizationsService() awsjson.Config {
 	}
 }
 
-// resource names what an IAM request is about, with the path of users and roles.
-func (h *house) resource(ctx context.Context, in awsquery.Input, caller *iam.Principal) (string, error) {
+// resource names what an IAM request is about, with the path of users and roles,
+// and gives its tags.
+func (h *house) resource(ctx context.Context, in awsquery.Input, caller *iam.Principal) (string, map[string][]string, error) {
 	return h.people.Resource(ctx, in, caller)
 }
 

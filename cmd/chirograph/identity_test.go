@@ -433,6 +433,21 @@ func TestPrivilegeEdges(t *testing.T) {
 	no(team.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("team"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AWSPrivateCAUser")}))
 	must(team.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("x"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AWSPrivateCAUser")}))(t)
 
+	// Tags of what a request is about: users, roles and policies, by either key.
+	tag := []types.Tag{{Key: aws.String("protected"), Value: aws.String("yes")}}
+	must(admin.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("guarded"), Tags: tag}))(t)
+	guarded := must(admin.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("guarded"), Tags: tag, PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`)}))(t).Policy.Arn
+	trust := aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole"}}`)
+	role := must(admin.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("guarded"), Tags: tag, AssumeRolePolicyDocument: trust}))(t).Role.Arn
+	open := must(admin.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("open"), AssumeRolePolicyDocument: trust}))(t).Role.Arn
+	helpdesk := as("helpdesk", `{"Effect":"Allow","Action":["iam:*","sts:*"],"Resource":"*","Condition":{"StringNotEquals":{"aws:ResourceTag/protected":"yes","iam:ResourceTag/protected":"yes"}}}`)
+	desk, sessions := iam.NewFromConfig(helpdesk), sts.NewFromConfig(helpdesk)
+	must(desk.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("x")}))(t)
+	no(desk.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: aws.String("guarded")}))
+	no(desk.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: guarded}))
+	no(sessions.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: role, RoleSessionName: aws.String("desk")}))
+	must(sessions.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: open, RoleSessionName: aws.String("desk")}))(t)
+
 	// Another account's things are nobody's, whatever a policy says.
 	account := must(org.CreateAccount(ctx, &organizations.CreateAccountInput{AccountName: aws.String("other"), Email: aws.String("o@example.com")}))(t).CreateAccountStatus.AccountId
 	no(admin.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: aws.String("arn:aws:iam::" + *account + ":policy/p")}))

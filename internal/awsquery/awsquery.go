@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -59,8 +60,9 @@ type Config struct {
 	Credentials iam.Credentials
 	Services    []Service
 	// Resource names the resource of an input more exactly than the input
-	// can, for example with the path of a user. Nil: the input's own.
-	Resource func(ctx context.Context, in Input, caller *iam.Principal) (string, error)
+	// can, for example with the path of a user, and gives the condition keys
+	// of the resource, such as its tags. Nil: the input's own name, and none.
+	Resource func(ctx context.Context, in Input, caller *iam.Principal) (arn string, conditions map[string][]string, err error)
 	// Observe is told of every answer; operation is <service>:<operation>,
 	// code OK or the error's code. May be nil.
 	Observe func(operation, code string, d time.Duration)
@@ -197,8 +199,8 @@ func New(cfg Config) (*Handler, error) {
 		cfg.Partition = "aws"
 	}
 	if cfg.Resource == nil {
-		cfg.Resource = func(_ context.Context, in Input, caller *iam.Principal) (string, error) {
-			return in.Resource(cfg.Partition, caller), nil
+		cfg.Resource = func(_ context.Context, in Input, caller *iam.Principal) (string, map[string][]string, error) {
+			return in.Resource(cfg.Partition, caller), nil, nil
 		}
 	}
 	if cfg.Observe == nil {
@@ -427,10 +429,11 @@ func signatureError(err error) error {
 // are nobody's here, whatever a policy says: IAM has no resource policies but
 // those of roles, which their operations judge.
 func (h *Handler) authorize(ctx context.Context, c *call, in Input) error {
-	resource, err := h.cfg.Resource(ctx, in, c.caller)
+	resource, conditions, err := h.cfg.Resource(ctx, in, c.caller)
 	if err != nil {
 		return fmt.Errorf("naming the resource of %s: %w", c.operation, err)
 	}
+	maps.Copy(c.conditions, conditions)
 	d, why := iam.Authorize(&iam.Request{Principal: c.caller, Action: c.operation, Resource: resource, Context: c.conditions}, nil, "")
 	if account := accountOf(resource); account != "" && account != "aws" && account != c.caller.Account && d == iam.Allow {
 		d, why = iam.ImplicitDeny, iam.NoResourceAllow

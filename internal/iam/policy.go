@@ -386,7 +386,7 @@ func claimKey(key string) bool {
 func knownKey(key string) bool {
 	key = strings.ToLower(key)
 	if name, tag, ok := strings.Cut(key, "/"); ok {
-		return tag != "" && slices.Contains([]string{"aws:principaltag", "aws:resourcetag", "aws:requesttag"}, name)
+		return tag != "" && slices.Contains([]string{"aws:principaltag", "aws:resourcetag", "aws:requesttag", "iam:resourcetag"}, name)
 	}
 	switch key {
 	case "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principaltype", "aws:principalisawsservice",

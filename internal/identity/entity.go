@@ -395,49 +395,80 @@ func boundaryOf(i *store.Identity) *AttachedPermissionsBoundary {
 	return &AttachedPermissionsBoundary{PermissionsBoundaryType: "PermissionsBoundaryPolicy", PermissionsBoundaryArn: i.Boundary}
 }
 
-// Resource names the resource of an input as policies do: with the path of the
-// user or role, which the input itself does not know.
+// Resource names the resource of an input as policies do, with the path of the
+// user or role, which the input itself does not know; conditions are its tags.
 func (s *Service) Resource(ctx context.Context, in interface {
 	Resource(partition string, caller *iam.Principal) string
-}, caller *iam.Principal) (string, error) {
+}, caller *iam.Principal) (arn string, conditions map[string][]string, err error) {
+	arn = in.Resource(s.cfg.Partition, caller)
+	var tags []store.IdentityTag
 	if in, ok := in.(*GetAccessKeyLastUsedInput); ok {
-		return s.keyResource(ctx, in, caller)
+		arn, tags, err = s.keyResource(ctx, in, arn, caller)
+	} else {
+		arn, tags, err = s.tagged(ctx, arn, caller)
 	}
-	arn := in.Resource(s.cfg.Partition, caller)
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[2] != "iam" || parts[4] != caller.Account {
-		return arn, nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", nil, fmt.Errorf("looking for %s: %w", arn, err)
 	}
-	kind, name, ok := strings.Cut(parts[5], "/")
-	if !ok || name == "" || strings.ContainsAny(name, "/*") || kind != store.KindUser && kind != store.KindRole {
-		return arn, nil
-	}
-	i, err := s.cfg.Records.Identity(ctx, caller.Account, kind, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return arn, nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("looking for %s: %w", arn, err)
-	}
-	return s.arnOf(i), nil
+	return arn, resourceTags(tags), nil
 }
 
-// keyResource is the user of a key of the caller's account; any user for
-// other keys, which the operation does not find.
-func (s *Service) keyResource(ctx context.Context, in *GetAccessKeyLastUsedInput, caller *iam.Principal) (string, error) {
-	k, err := s.cfg.Records.AccessKey(ctx, in.AccessKeyId)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (k.User == "" || k.Account != caller.Account) {
-		return in.Resource(s.cfg.Partition, caller), nil
+// resourceTags are the tags of a resource as condition keys.
+func resourceTags(tags []store.IdentityTag) map[string][]string {
+	m := make(map[string][]string, 2*len(tags))
+	for _, t := range tags {
+		m["aws:ResourceTag/"+t.Key], m["iam:ResourceTag/"+t.Key] = []string{t.Value}, []string{t.Value}
 	}
-	if err != nil {
-		return "", fmt.Errorf("looking for the access key %s: %w", in.AccessKeyId, err)
+	return m
+}
+
+// tagged finds what an ARN of the caller's account names, by its name alone
+// where it is a user or role; store.ErrNotFound leaves the ARN as it is.
+func (s *Service) tagged(ctx context.Context, arn string, caller *iam.Principal) (string, []store.IdentityTag, error) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[2] != "iam" || parts[4] != caller.Account {
+		return arn, nil, nil
+	}
+	kind, name, ok := strings.Cut(parts[5], "/")
+	if !ok || name == "" || strings.Contains(name, "*") {
+		return arn, nil, nil
+	}
+	switch kind {
+	case store.KindUser, store.KindRole:
+		if strings.Contains(name, "/") {
+			return arn, nil, nil
+		}
+		i, err := s.cfg.Records.Identity(ctx, caller.Account, kind, name)
+		if err != nil {
+			return arn, nil, err
+		}
+		return s.arnOf(i), i.Tags, nil
+	case "policy":
+		p, err := s.cfg.Records.Policy(ctx, arn)
+		if err != nil {
+			return arn, nil, err
+		}
+		return arn, p.Tags, nil
+	case "oidc-provider":
+		p, err := s.cfg.Records.Provider(ctx, arn)
+		if err != nil {
+			return arn, nil, err
+		}
+		return arn, p.Tags, nil
+	}
+	return arn, nil, nil
+}
+
+// keyResource is the user of a key of the caller's account; any user, which is
+// what arn says, for other keys, which the operation does not find.
+func (s *Service) keyResource(ctx context.Context, in *GetAccessKeyLastUsedInput, arn string, caller *iam.Principal) (string, []store.IdentityTag, error) {
+	k, err := s.cfg.Records.AccessKey(ctx, in.AccessKeyId)
+	if err != nil || k.User == "" || k.Account != caller.Account {
+		return arn, nil, err
 	}
 	i, err := s.cfg.Records.IdentityByID(ctx, k.User)
-	if errors.Is(err, store.ErrNotFound) { // it has gone since
-		return in.Resource(s.cfg.Partition, caller), nil
+	if err != nil { // not found: it has gone since
+		return arn, nil, err
 	}
-	if err != nil {
-		return "", fmt.Errorf("looking for the user of %s: %w", in.AccessKeyId, err)
-	}
-	return s.arnOf(i), nil
+	return s.arnOf(i), i.Tags, nil
 }

@@ -230,10 +230,10 @@ func TestTagsNeedTheirOwnAction(t *testing.T) {
 	wantCode(t, err, "AccessDenied")
 
 	// Resources are named with their paths.
-	if arn, err := h.Resource(t.Context(), &DeleteUserInput{UserName: "x"}, h.Operator(management)); err != nil || arn != "arn:aws:iam::"+management+":user/made/x" {
+	if arn, _, err := h.Resource(t.Context(), &DeleteUserInput{UserName: "x"}, h.Operator(management)); err != nil || arn != "arn:aws:iam::"+management+":user/made/x" {
 		t.Errorf("%s, %v", arn, err)
 	}
-	if arn, err := h.Resource(t.Context(), &DeleteUserInput{UserName: "none"}, h.Operator(management)); err != nil || arn != "arn:aws:iam::"+management+":user/none" {
+	if arn, _, err := h.Resource(t.Context(), &DeleteUserInput{UserName: "none"}, h.Operator(management)); err != nil || arn != "arn:aws:iam::"+management+":user/none" {
 		t.Errorf("%s, %v", arn, err)
 	}
 }

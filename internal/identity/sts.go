@@ -111,6 +111,9 @@ func (s *Service) AssumeRole(ctx context.Context, in *AssumeRoleInput) (*AssumeR
 		conditions = map[string][]string{}
 	}
 	maps.Copy(conditions, in.Conditions())
+	if role != nil {
+		maps.Copy(conditions, resourceTags(role.Tags))
+	}
 	if len(in.TransitiveTagKeys) > 0 {
 		conditions["sts:TransitiveTagKeys"] = in.TransitiveTagKeys
 	}

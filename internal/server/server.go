@@ -29,7 +29,7 @@ type Config struct {
 	// Query is the services of the Query protocol, IAM and STS; Resource as
 	// there, may be nil.
 	Query    []awsquery.Service
-	Resource func(ctx context.Context, in awsquery.Input, caller *iam.Principal) (string, error)
+	Resource func(ctx context.Context, in awsquery.Input, caller *iam.Principal) (arn string, conditions map[string][]string, err error)
 	// Others are more services of the API's protocol, such as Organizations.
 	// They know callers and write logs as the API does.
 	Others []awsjson.Config
