@@ -74,14 +74,7 @@ func (w *world) pick() (arn string, ok bool) {
 // and every revocation that was acknowledged, with unique serials; every report
 // object in the bucket must be whole; and every accepted report must end.
 func TestCrash(t *testing.T) {
-	rounds := quickRounds
-	if s := os.Getenv("CHIROGRAPH_CRASH_ROUNDS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rounds = n
-	}
+	rounds := roundsOr(t, quickRounds)
 	dir := t.TempDir()
 	binary, err := bench.Build(dir)
 	if err != nil {
@@ -122,6 +115,20 @@ func TestCrash(t *testing.T) {
 	}
 	s.kill(t)
 	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost", rounds, len(w.issued), len(w.revoked), w.ended)
+}
+
+// roundsOr is the number of rounds that the environment asks for.
+func roundsOr(t *testing.T, quick int) int {
+	t.Helper()
+	s := os.Getenv("CHIROGRAPH_CRASH_ROUNDS")
+	if s == "" {
+		return quick
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // server is one data folder and the process that serves it.
@@ -171,37 +178,47 @@ func makeCSRs(t *testing.T, n int) [][]byte {
 // a call whose answer never came may or may not have happened.
 
 func issueUntil(ctx context.Context, s *server, w *world, ca string, csrs [][]byte) {
-	for ctx.Err() == nil {
-		out, err := s.PCA.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
-			CertificateAuthorityArn: &ca, Csr: csrs[mathrand.IntN(len(csrs))], SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
-			Validity: &types.Validity{Type: types.ValidityPeriodTypeDays, Value: aws.Int64(30)},
-		})
-		if err != nil {
-			return
-		}
-		w.acknowledgeIssue(*out.CertificateArn)
+	for ctx.Err() == nil && issue(ctx, s, w, ca, csrs) {
 	}
 }
 
+// issue is one certificate; false when the answer never came.
+func issue(ctx context.Context, s *server, w *world, ca string, csrs [][]byte) bool {
+	out, err := s.PCA.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
+		CertificateAuthorityArn: &ca, Csr: csrs[mathrand.IntN(len(csrs))], SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+		Validity: &types.Validity{Type: types.ValidityPeriodTypeDays, Value: aws.Int64(30)},
+	})
+	if err != nil {
+		return false
+	}
+	w.acknowledgeIssue(*out.CertificateArn)
+	return true
+}
+
 func revokeUntil(ctx context.Context, s *server, w *world, ca string) {
-	reasons := types.RevocationReason("").Values()
-	for ctx.Err() == nil {
-		arn, ok := w.pick()
-		if !ok {
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		serial := arn[strings.LastIndexByte(arn, '/')+1:]
-		reason := reasons[mathrand.IntN(len(reasons))]
-		_, err := s.PCA.RevokeCertificate(ctx, &acmpca.RevokeCertificateInput{CertificateAuthorityArn: &ca, CertificateSerial: &serial, RevocationReason: reason})
-		if err != nil {
-			return
-		}
-		w.mu.Lock()
-		w.revoked[arn] = string(reason)
-		w.mu.Unlock()
+	for ctx.Err() == nil && revoke(ctx, s, w, ca) {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// revoke is one revocation, if there is anything to revoke; false when the
+// answer never came.
+func revoke(ctx context.Context, s *server, w *world, ca string) bool {
+	arn, ok := w.pick()
+	if !ok {
+		return true
+	}
+	reasons := types.RevocationReason("").Values()
+	serial := arn[strings.LastIndexByte(arn, '/')+1:]
+	reason := reasons[mathrand.IntN(len(reasons))]
+	_, err := s.PCA.RevokeCertificate(ctx, &acmpca.RevokeCertificateInput{CertificateAuthorityArn: &ca, CertificateSerial: &serial, RevocationReason: reason})
+	if err != nil {
+		return false
+	}
+	w.mu.Lock()
+	w.revoked[arn] = string(reason)
+	w.mu.Unlock()
+	return true
 }
 
 func reportUntil(ctx context.Context, s *server, w *world, ca string) {

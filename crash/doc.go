@@ -1,4 +1,4 @@
-// Package crash holds the test that kills the server at random moments under
-// load and looks for anything that was acknowledged and is gone. Set
-// CHIROGRAPH_CRASH_ROUNDS for more rounds than the quick 20.
+// Package crash holds the tests that kill the server at random moments under
+// load and look for anything that was acknowledged and is gone. Set
+// CHIROGRAPH_CRASH_ROUNDS for more rounds than the quick ones.
 package crash
