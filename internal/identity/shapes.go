@@ -29,10 +29,19 @@ import (
 type Error struct {
 	Code    string // such as NoSuchEntity
 	Message string
-	Status  int // HTTP status of the Query protocol; 0: 400
+	Status  int   // HTTP status of the Query protocol; 0: 400
+	Err     error // the cause, for the log alone; may be nil
 }
 
-func (e *Error) Error() string { return e.Code + ": " + e.Message }
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Code + ": " + e.Message + ": " + e.Err.Error()
+	}
+	return e.Code + ": " + e.Message
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
 
 // ErrorCode is the code, for the fronts.
 func (e *Error) ErrorCode() string { return e.Code }

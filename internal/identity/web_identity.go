@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/sync/singleflight"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/store"
@@ -59,6 +60,18 @@ type webIdentity struct {
 // role for who holds a token of an OIDC provider of the role's account. Nobody
 // signs the request.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWithWebIdentityInput) (*AssumeRoleWithWebIdentityOutput, error) {
+	m := roleARN.FindStringSubmatch(in.RoleArn)
+	switch {
+	case m == nil:
+		return nil, invalid("%s is invalid", in.RoleArn)
+	case in.ProviderId != "":
+		return nil, invalid("ProviderId is for OAuth 2.0 tokens of other providers; leave it out.")
+	}
+	// The token first: who has none does not learn which roles there are.
+	w, err := s.verify(ctx, m[2], in.WebIdentityToken)
+	if err != nil {
+		return nil, err
+	}
 	role, err := s.role(ctx, in.RoleArn)
 	if err != nil {
 		return nil, err
@@ -66,13 +79,6 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleW
 	refused := denied("Not authorized to perform sts:AssumeRoleWithWebIdentity")
 	if role == nil {
 		return nil, refused
-	}
-	if in.ProviderId != "" {
-		return nil, invalid("ProviderId is for OAuth 2.0 tokens of other providers; leave it out.")
-	}
-	w, err := s.verify(ctx, role.Account, in.WebIdentityToken)
-	if err != nil {
-		return nil, err
 	}
 	conditions := maps.Clone(s.cfg.Conditions(ctx))
 	if conditions == nil {
@@ -136,7 +142,7 @@ func (s *Service) verify(ctx context.Context, account, raw string) (*webIdentity
 	}
 	provider, err := s.cfg.Records.Provider(ctx, s.providerARN(account, short))
 	if errors.Is(err, store.ErrNotFound) || err == nil && strings.TrimSuffix(provider.URL, "/") != strings.TrimSuffix(issuer, "/") {
-		return nil, invalidToken("No OpenIDConnect provider found in your account for %s", issuer)
+		return nil, invalidToken("No OpenIDConnect provider found in your account for %.200s", issuer)
 	}
 	if err != nil {
 		return nil, err
@@ -145,18 +151,22 @@ func (s *Service) verify(ctx context.Context, account, raw string) (*webIdentity
 	defer cancel()
 	known, err := s.issuers.open(ctx, provider, issuer, s.cfg.Now)
 	if err != nil {
-		return nil, communication(issuer, err)
+		return nil, notAsked(err)
 	}
 	keys := &askedKeys{KeySet: known.keys}
 	token, err := oidc.NewVerifier(issuer, keys, &oidc.Config{SkipClientIDCheck: true, SupportedSigningAlgs: known.algorithms, Now: s.cfg.Now}).Verify(ctx, raw)
-	if expired, ok := errors.AsType[*oidc.TokenExpiredError](err); ok {
+	_, unasked := errors.AsType[*issuerError](keys.err)
+	expired, isExpired := errors.AsType[*oidc.TokenExpiredError](err)
+	switch {
+	case err == nil:
+	case isExpired:
 		return nil, refuse(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time %s", expired.Expiry.UTC().Format(time.RFC3339))
-	}
-	if err != nil {
-		if keys.err != nil {
-			err = keys.err
-		}
-		return nil, communication(issuer, err)
+	case unasked, errors.Is(keys.err, context.DeadlineExceeded):
+		return nil, notAsked(keys.err)
+	case keys.err != nil:
+		return nil, &Error{Code: "InvalidIdentityToken", Status: http.StatusBadRequest, Message: "Couldn't verify the signature of the token with the keys of its issuer.", Err: bounded(keys.err)}
+	default:
+		return nil, &Error{Code: "InvalidIdentityToken", Status: http.StatusBadRequest, Message: "The token could not be verified: its form, its algorithm or its time (nbf) is not accepted.", Err: bounded(err)}
 	}
 	var claims struct {
 		AMR    []string `json:"amr"`
@@ -209,13 +219,18 @@ func issuerOf(raw string) (string, error) {
 	return "", invalidToken("The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)")
 }
 
-// communication tells an issuer that cannot be asked from a token that is bad.
-func communication(issuer string, err error) error {
-	if _, ok := errors.AsType[*issuerError](err); ok || errors.Is(err, context.DeadlineExceeded) {
-		return refuse(http.StatusBadRequest, "IDPCommunicationError", "The identity provider %s could not be asked for its keys: %s", issuer, err.Error())
+// notAsked is the answer when an issuer could not be asked. Nobody has signed
+// the request, and the issuer's address is some account's choice: why, which
+// may hold what stands at that address, is for the log alone.
+func notAsked(err error) error {
+	return &Error{
+		Code: "IDPCommunicationError", Status: http.StatusBadRequest, Err: bounded(err),
+		Message: "Couldn't retrieve verification key from your identity provider; the server's log says why.",
 	}
-	return invalidToken("The token could not be verified with the keys of %s: %s", issuer, err.Error())
 }
+
+// bounded keeps what an issuer answered from filling the log.
+func bounded(err error) error { return fmt.Errorf("%.500s", err.Error()) }
 
 // issuerError says that an issuer could not be asked.
 type issuerError struct{ err error }
@@ -226,7 +241,8 @@ func (e *issuerError) Unwrap() error { return e.err }
 // issuers holds what issuers say of themselves, with their keys.
 type issuers struct {
 	sync.Mutex
-	m map[string]*issuer // by the provider's ARN
+	m      map[string]*issuer // by the provider's ARN and the issuer's URL
+	asking singleflight.Group
 }
 
 type issuer struct {
@@ -255,21 +271,46 @@ func (k *askedKeys) VerifySignature(ctx context.Context, jwt string) (payload []
 
 // open gives the issuer of a provider, asked anew when it was asked long ago or
 // the provider was changed. One that could not be asked is left alone for a while.
+// Those who come meanwhile wait for the one answer; whoever goes away does not
+// end the question, or strangers could keep it from ever being answered.
 func (is *issuers) open(ctx context.Context, p *store.OIDCProvider, url string, now func() time.Time) (*issuer, error) {
-	mark := fmt.Sprint(p.CreatedAt.UnixMilli(), "/", p.Version, "/", url)
-	is.Lock()
-	known := is.m[p.ARN]
-	is.Unlock()
-	if known != nil && known.mark == mark && now().Before(known.until) {
-		return known, known.err
+	mark := fmt.Sprint(p.CreatedAt.UnixMilli(), "/", p.Version)
+	key := p.ARN + " " + url // with a slash at its end or without
+	find := func() *issuer {
+		is.Lock()
+		defer is.Unlock()
+		if known := is.m[key]; known != nil && known.mark == mark && now().Before(known.until) {
+			return known
+		}
+		return nil
 	}
+	known := find()
+	if known == nil {
+		answer := is.asking.DoChan(key+" "+mark, func() (any, error) {
+			if known := find(); known != nil {
+				return known, nil
+			}
+			return is.ask(context.WithoutCancel(ctx), p, url, key, mark, now), nil
+		})
+		select {
+		case a := <-answer:
+			known = a.Val.(*issuer)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return known, known.err
+}
+
+func (is *issuers) ask(ctx context.Context, p *store.OIDCProvider, url, key, mark string, now func() time.Time) *issuer {
+	ctx, cancel := context.WithTimeout(ctx, issuerTimeout)
+	defer cancel()
 	known, err := askIssuer(ctx, p, url)
+	life := issuerLife
 	if err != nil {
-		known = &issuer{err: err}
+		known, life = &issuer{err: err}, issuerPause
 	}
-	if known.mark, known.until = mark, now().Add(issuerLife); err != nil {
-		known.until = now().Add(issuerPause)
-	}
+	known.mark, known.until = mark, now().Add(life)
 	is.Lock()
 	defer is.Unlock()
 	if is.m == nil {
@@ -278,8 +319,8 @@ func (is *issuers) open(ctx context.Context, p *store.OIDCProvider, url string, 
 	if len(is.m) >= maxKnown {
 		clear(is.m)
 	}
-	is.m[p.ARN] = known
-	return known, err
+	is.m[key] = known
+	return known
 }
 
 // askIssuer asks an issuer where its keys are.
@@ -299,7 +340,8 @@ func askIssuer(ctx context.Context, p *store.OIDCProvider, url string) (*issuer,
 	if err := provider.Claims(&said); err != nil {
 		return nil, err
 	}
-	if _, err := issuerURL(strings.SplitN(said.Keys, "?", 2)[0]); err != nil {
+	// An issuer elsewhere does not send us to services of this machine.
+	if _, err := issuerURL(strings.SplitN(said.Keys, "?", 2)[0]); err != nil || !isHTTPS(said.Keys) && isHTTPS(url) {
 		return nil, fmt.Errorf("its jwks_uri is %.200q, which does not begin with https://", said.Keys)
 	}
 	said.Algorithms = slices.DeleteFunc(said.Algorithms, func(a string) bool { return !slices.Contains(algorithms, a) })
@@ -308,6 +350,8 @@ func askIssuer(ctx context.Context, p *store.OIDCProvider, url string) (*issuer,
 	}
 	return &issuer{keys: oidc.NewRemoteKeySet(context.WithoutCancel(ctx), said.Keys), algorithms: said.Algorithms}, nil
 }
+
+func isHTTPS(url string) bool { return len(url) > 6 && strings.EqualFold(url[:6], "https:") }
 
 // issuerTransport asks one issuer. It bounds answers, and repeats one that is
 // issuerPause old at most: strangers whose tokens name unknown keys must not

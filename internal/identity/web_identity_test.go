@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"maps"
@@ -244,7 +245,7 @@ func TestIssuersThatFail(t *testing.T) {
 	wantCode(t, ask(large, h.trustIssuer(t, large)), "IDPCommunicationError")
 	elsewhere := newIssuer(t, "", false)
 	elsewhere.keys = "http://192.0.2.1/keys"
-	wantCode(t, ask(elsewhere, h.trustIssuer(t, elsewhere)), "InvalidIdentityToken")
+	wantCode(t, ask(elsewhere, h.trustIssuer(t, elsewhere)), "IDPCommunicationError")
 
 	// TLS: a certificate that nothing here trusts, and its thumbprint.
 	secure := newIssuer(t, "/x", true)
@@ -291,5 +292,110 @@ func TestProviders(t *testing.T) {
 	}
 	if list := must(h.ListOpenIDConnectProviders(ctx, &ListOpenIDConnectProvidersInput{}))(t); len(list.OpenIDConnectProviderList) != 1 || list.OpenIDConnectProviderList[0].Arn != arn {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestStrangersLearnNothing: without a token of the account's own provider one
+// does not learn which roles there are; and what stands at the addresses that
+// a provider names does not come back with the error.
+func TestStrangersLearnNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	issuer := newIssuer(t, "", false)
+	provider := h.trustIssuer(t, issuer)
+	role := h.newRole(t, management, "web", trustingTo("sts:AssumeRoleWithWebIdentity", `{"Federated":"`+provider+`"}`, ""))
+	ask := func(role, token string) error {
+		_, err := h.AssumeRoleWithWebIdentity(t.Context(), &AssumeRoleWithWebIdentityInput{RoleArn: role, RoleSessionName: "pod", WebIdentityToken: token})
+		return err
+	}
+	for _, token := range []string{"token", issuer.token(t, "none", nil), issuer.token(t, "rsa", map[string]any{"exp": 1}), newIssuer(t, "", false).token(t, "rsa", nil)} {
+		if there, not := ask(role, token), ask(role+"-not", token); there == nil || not == nil || there.Error() != not.Error() {
+			t.Errorf("%v, and without the role %v", there, not)
+		}
+	}
+
+	const secret = "what-a-service-of-this-machine-says"
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, secret) }))
+	t.Cleanup(inside.Close)
+	curious := newIssuer(t, "/curious", false)
+	curious.keys = inside.URL
+	h.trustIssuer(t, curious)
+	h.trustIssuer(t, &issuerServer{Server: inside})
+	for _, iss := range []string{curious.url(), inside.URL} {
+		err := ask(role, curious.token(t, "rsa", map[string]any{"iss": iss}))
+		if e, ok := errors.AsType[*Error](err); !ok || strings.Contains(e.Message, secret) || strings.Contains(e.Message, "127.0.0.1") {
+			t.Errorf("%v", err)
+		}
+		if !strings.Contains(err.Error(), secret) && !strings.Contains(err.Error(), "decode") {
+			t.Errorf("the log does not say why: %v", err)
+		}
+	}
+	// An issuer elsewhere cannot name keys on this machine.
+	secure := newIssuer(t, "/secure", true)
+	secure.keys = inside.URL
+	sum := sha1.Sum(secure.Certificate().Raw)
+	h.trustIssuer(t, secure, hex.EncodeToString(sum[:]))
+	wantCode(t, ask(role, secure.token(t, "rsa", nil)), "IDPCommunicationError")
+}
+
+// TestIssuerIsAskedOnce: strangers who all come at once, go away before the
+// answer, or write the issuer with a slash, neither multiply the questions nor
+// keep others from the answer.
+func TestIssuerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	issuer := newIssuer(t, "", false)
+	var asked atomic.Int64
+	arrived, release := make(chan struct{}, 100), make(chan struct{})
+	next := issuer.Config.Handler
+	issuer.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "openid-configuration") {
+			asked.Add(1)
+			arrived <- struct{}{}
+			<-release
+		}
+		next.ServeHTTP(w, r)
+	})
+	role := h.newRole(t, management, "web", trustingTo("sts:AssumeRoleWithWebIdentity", `{"Federated":"`+h.trustIssuer(t, issuer)+`"}`, ""))
+	in := &AssumeRoleWithWebIdentityInput{RoleArn: role, RoleSessionName: "pod", WebIdentityToken: issuer.token(t, "rsa", nil)}
+	impatient, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		_, err := h.AssumeRoleWithWebIdentity(impatient, in)
+		left <- err
+	}()
+	<-arrived
+	leave()
+	if err := <-left; err == nil {
+		t.Error("an answer before the issuer's")
+	}
+	answers := make(chan error, 10)
+	for range cap(answers) {
+		go func() {
+			_, err := h.AssumeRoleWithWebIdentity(t.Context(), in)
+			answers <- err
+		}()
+	}
+	close(release)
+	for range cap(answers) {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the issuer was asked %d times", n)
+	}
+	// With a slash it is another issuer, which is asked once; the first stays known.
+	slash := &AssumeRoleWithWebIdentityInput{RoleArn: role, RoleSessionName: "pod", WebIdentityToken: issuer.token(t, "rsa", map[string]any{"iss": issuer.url() + "/"})}
+	for range 3 {
+		if _, err := h.AssumeRoleWithWebIdentity(t.Context(), slash); err == nil {
+			t.Error("an issuer that it is not")
+		}
+		if _, err := h.AssumeRoleWithWebIdentity(t.Context(), in); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := asked.Load(); n != 2 {
+		t.Errorf("the issuer was asked %d times", n)
 	}
 }
