@@ -154,7 +154,8 @@ func (s *Service) AssumeRole(ctx context.Context, in *AssumeRoleInput) (*AssumeR
 		next.Transitive[key] = value
 	}
 	for key, value := range caller.Transitive {
-		if _, ok := tags[key]; ok {
+		// Whatever its case: one hides the other in the session.
+		if slices.ContainsFunc(in.Tags, func(t Tag) bool { return strings.EqualFold(t.Key, key) }) {
 			return nil, refuse(http.StatusBadRequest, "InvalidParameterValue", "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
 		}
 		tags[key] = value
@@ -172,11 +173,6 @@ func (s *Service) trusts(ctx context.Context, role *store.Identity, r *iam.Reque
 	if role == nil {
 		return s.notAuthorized(r.Principal, r.Action, r.Resource, "")
 	}
-	if closed, err := s.suspended(ctx, role.Account); err != nil {
-		return err
-	} else if closed {
-		return denied("The account %s is closed; its roles cannot be assumed.", role.Account)
-	}
 	trust, err := iam.ParseTrustPolicy([]byte(role.Trust))
 	if err != nil {
 		return err
@@ -187,7 +183,10 @@ func (s *Service) trusts(ctx context.Context, role *store.Identity, r *iam.Reque
 		d, _ = iam.Authorize(r, trust, role.Account)
 	}
 	if d == iam.Allow {
-		return nil
+		if closed, err := s.suspended(ctx, role.Account); err != nil || !closed {
+			return err
+		}
+		return denied("The account %s is closed; its roles cannot be assumed.", role.Account)
 	}
 	// Why is not told: a stranger would learn of roles and whom they trust.
 	return s.notAuthorized(r.Principal, r.Action, r.Resource, "")

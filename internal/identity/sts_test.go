@@ -310,3 +310,35 @@ func TestGetSessionToken(t *testing.T) {
 	_, err = h.GetAccessKeyInfo(h.root(t, stranger), &GetAccessKeyInfoInput{AccessKeyId: key.AccessKeyId})
 	wantCode(t, err, "ValidationError")
 }
+
+// TestInheritedTagStays: a session does not get rid of the tag that the one
+// before passed on by writing its key in another case.
+func TestInheritedTagStays(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.user(t, management, "u", aws+"AdministratorAccess")
+	role := h.newRole(t, management, "r", trustingTo("sts:AssumeRole sts:TagSession", `{"AWS":"123456789012"}`, ""), aws+"AdministratorAccess")
+	first := h.assume(t, h.who(t, key.AccessKeyId, ""), &AssumeRoleInput{RoleArn: role, RoleSessionName: "s-1", Tags: []Tag{{"team", "red"}}, TransitiveTagKeys: []string{"team"}})
+	p := h.who(t, first.Credentials.AccessKeyId, first.Credentials.SessionToken)
+	for _, k := range []string{"team", "Team", "TEAM"} {
+		_, err := h.AssumeRole(as(t, p), &AssumeRoleInput{RoleArn: role, RoleSessionName: "s-2", Tags: []Tag{{k, "blue"}}})
+		wantCode(t, err, "InvalidParameterValue")
+	}
+}
+
+// TestRolesOfClosedAccount: only who is trusted learns that the account is closed.
+func TestRolesOfClosedAccount(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	made := must(h.CreateAccount(h.root(t, management), &CreateAccountInput{AccountName: "a", Email: "a@example.com"}))(t).CreateAccountStatus.AccountId
+	trusting := h.newRole(t, made, "trusting", trusting(`{"AWS":"`+stranger+`"}`, ""))
+	other := h.newRole(t, made, "other", trustingTo("sts:AssumeRole", `{"AWS":"`+management+`"}`, ""))
+	key := h.user(t, stranger, "u", aws+"AdministratorAccess")
+	must(h.CloseAccount(h.root(t, management), &CloseAccountInput{AccountId: made}))(t)
+	for role, closed := range map[string]bool{trusting: true, other: false, other + "-not": false} {
+		_, err := h.AssumeRole(as(t, h.who(t, key.AccessKeyId, "")), &AssumeRoleInput{RoleArn: role, RoleSessionName: "s-1"})
+		if wantCode(t, err, "AccessDenied"); strings.Contains(err.Error(), "closed") != closed {
+			t.Error(err)
+		}
+	}
+}
