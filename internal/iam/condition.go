@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type condition struct {
 	exists  bool // ...IfExists: true when the key is absent
 	null    bool // Null: asks whether the key is absent
 	unknown bool // nobody here knows what it means: met in a Deny, not in an Allow
+	tag     bool // the key is a tag, which has one value
 	values  []operand
 }
 
@@ -36,6 +38,7 @@ type operand func(value string, find lookup) bool
 // meaning is not known.
 func compileCondition(c Condition, variables bool) (condition, error) {
 	out := condition{key: strings.ToLower(c.Key)}
+	out.tag = strings.Contains(out.key, "tag/")
 	name := strings.ToLower(c.Operator)
 	if rest, ok := strings.CutPrefix(name, "forallvalues:"); ok {
 		name, out.set = rest, forAllValues
@@ -220,9 +223,10 @@ func parseNumber(s string) (float64, error) {
 	return f, nil
 }
 
-// parseDate reads the W3C forms of ISO 8601 dates, or seconds since the epoch.
+// parseDate reads the W3C forms of ISO 8601 dates, or seconds since the epoch;
+// four digits are a year.
 func parseDate(s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02", "2006-01"} {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02", "2006-01", "2006"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t, nil
 		}
@@ -246,6 +250,13 @@ func (c *condition) met(effect Decision, find lookup) bool {
 	}
 	if len(values) == 0 {
 		return c.exists || c.set == forAllValues || c.set == single && c.negated
+	}
+	if c.tag && len(values) > 1 {
+		// Tags whose keys differ in case alone: which of them is meant is not
+		// known, so that an Allow wants all of them and a Deny any.
+		return slices.ContainsFunc(values, func(v string) bool {
+			return (c.matches(v, find) != c.negated) == (effect == ExplicitDeny)
+		}) == (effect == ExplicitDeny)
 	}
 	for _, v := range values {
 		fits := c.matches(v, find) != c.negated

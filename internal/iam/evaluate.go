@@ -148,6 +148,11 @@ func (s *statement) covers(action, resource string, effect Decision, find lookup
 	if slices.ContainsFunc(s.resources, func(p arnPattern) bool { return p.matches(resource, find) }) == s.NotResource {
 		return false
 	}
+	// An exception whose variable has no value would except nothing: it must
+	// not widen an Allow.
+	if s.NotResource && effect == Allow && slices.ContainsFunc(s.resources, func(p arnPattern) bool { return !p.resolves(find) }) {
+		return false
+	}
 	for i := range s.conditions {
 		if !s.conditions[i].met(effect, find) {
 			return false
@@ -256,16 +261,17 @@ func (r *Request) values(key string) []string {
 	return find(r.Context, key)
 }
 
-func find(m map[string][]string, key string) []string {
+// find merges the values of keys that differ in case, as tags of a CA may.
+func find(m map[string][]string, key string) (found []string) {
 	if v, ok := m[key]; ok {
 		return v
 	}
 	for name, v := range m {
 		if strings.EqualFold(name, key) {
-			return v
+			found = append(found[:len(found):len(found)], v...)
 		}
 	}
-	return nil
+	return found
 }
 
 // value is a condition key that follows from who the caller is; empty when the

@@ -214,6 +214,16 @@ func (p arnPattern) completed() arnPattern {
 	return p
 }
 
+// resolves says whether every variable of the pattern has a value.
+func (p arnPattern) resolves(find lookup) bool {
+	for i := range p.fields {
+		if _, ok := p.fields[i].glob(find); !ok {
+			return false
+		}
+	}
+	return true
+}
+
 func (p arnPattern) matches(s string, find lookup) bool {
 	if p.all {
 		return true

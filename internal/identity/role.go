@@ -2,6 +2,8 @@ package identity
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"chirograph.dev/internal/iam"
@@ -21,8 +23,13 @@ func (s *Service) roleOf(i *store.Identity) *Role {
 }
 
 func checkTrust(document string) error {
-	if _, err := iam.ParseTrustPolicy([]byte(document)); err != nil {
+	p, err := iam.ParseTrustPolicy([]byte(document))
+	if err != nil {
 		return malformedPolicy(err)
+	}
+	// As at AWS. Allowed to all but some, a role would trust strangers' tokens.
+	if slices.ContainsFunc(p.Statements(), func(s iam.Statement) bool { return s.NotPrincipal }) {
+		return malformedPolicy(errors.New("a trust policy has no NotPrincipal; name in Principal who may assume the role"))
 	}
 	if characters(document) > maxTrustText {
 		return limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", maxTrustText)

@@ -342,3 +342,14 @@ func TestRolesOfClosedAccount(t *testing.T) {
 		}
 	}
 }
+
+func TestTrustNamesPrincipals(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	const document = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"210987654321"},"Action":"sts:*"}}`
+	_, err := h.CreateRole(h.root(t, management), &CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: document})
+	wantCode(t, err, "MalformedPolicyDocument")
+	h.newRole(t, management, "r", trusting(`{"AWS":"123456789012"}`, ""))
+	_, err = h.UpdateAssumeRolePolicy(h.root(t, management), &UpdateAssumeRolePolicyInput{RoleName: "r", PolicyDocument: document})
+	wantCode(t, err, "MalformedPolicyDocument")
+}
