@@ -119,12 +119,16 @@ func TestCrashChanges(t *testing.T) {
 
 		s.start(t)
 		c.check(t, s)
+		// What has outlived some crashes will outlive more; the last ones are looked at again.
+		c.authorities, c.users, c.roles = last(c.authorities), last(c.users), last(c.roles)
 		if t.Failed() {
 			t.Fatalf("round %d of %d\n%s", round+1, rounds, s.Log())
 		}
 	}
-	t.Logf("%d rounds: %d CAs, %d users, %d roles, %d certificates", rounds, len(c.authorities), len(c.users), len(c.roles), len(c.world.issued))
+	t.Logf("%d rounds, %d certificates", rounds, len(c.world.issued))
 }
+
+func last[T any](list []T) []T { return list[max(0, len(list)-60):] }
 
 // tag overwrites three tags at once.
 func (c *changes) tag(ctx context.Context, s *server, n int) {
