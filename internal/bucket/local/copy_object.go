@@ -30,27 +30,36 @@ type source struct {
 	key    string
 }
 
-// copySource finds the bucket and key of x-amz-copy-source.
-func (s *Service) copySource(q *request) (*source, error) {
-	v := q.header.Get("X-Amz-Copy-Source")
+// splitCopySource reads x-amz-copy-source: an encoded bucket/key, which may
+// begin with a slash and end with a version.
+func splitCopySource(v string) (bucket, key string, err error) {
 	bad := errInvalidArgument("x-amz-copy-source", v, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
 	path, query, _ := strings.Cut(v, "?")
 	if query != "" {
 		version, ok := strings.CutPrefix(query, "versionId=")
 		if !ok {
-			return nil, bad
+			return "", "", bad
 		}
 		if version != "null" {
-			return nil, errorf("NoSuchVersion", "The specified version does not exist. Versions are not kept.").with("VersionId", version)
+			return "", "", errorf("NoSuchVersion", "The specified version does not exist. Versions are not kept.").with("VersionId", version)
 		}
 	}
-	path, err := url.PathUnescape(path)
+	path, err = url.PathUnescape(path)
 	if err != nil {
-		return nil, bad
+		return "", "", bad
 	}
-	name, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if !ok || name == "" || key == "" || len(key) > maxKeyLength || !utf8.ValidString(key) {
-		return nil, bad
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if !ok || bucket == "" || key == "" || len(key) > maxKeyLength || !utf8.ValidString(key) {
+		return "", "", bad
+	}
+	return bucket, key, nil
+}
+
+// copySource finds the bucket and key of x-amz-copy-source.
+func (s *Service) copySource(q *request) (*source, error) {
+	name, key, err := splitCopySource(q.header.Get("X-Amz-Copy-Source"))
+	if err != nil {
+		return nil, err
 	}
 	if !validBucketName(name) || s.hidden(name, q) {
 		return nil, errNoSuchBucket(name)

@@ -135,7 +135,8 @@ func restricts(conditions []iam.Condition) bool {
 				if f := strings.SplitN(v, ":", 6); len(f) == 6 && f[0] == "arn" {
 					v = f[4]
 				}
-				if strings.ContainsAny(v, "*?") {
+				// A variable may be the very key that it is compared with.
+				if strings.ContainsAny(v, "*?") || strings.Contains(v, "${") {
 					fixed = false
 				}
 			}

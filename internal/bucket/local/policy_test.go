@@ -169,6 +169,28 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// TestCopySourceCondition: a policy on what may be copied is not got around by
+// another way to write it.
+func TestCopySourceCondition(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	admin := f.bucket(t, "copies")
+	for _, key := range []string{"secret/x", "open/x"} {
+		if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("copies"), Key: &key, Body: body([]byte("x"))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.setPolicy(t, "copies", `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::copies/*","Condition":{"StringLike":{"s3:x-amz-copy-source":"copies/secret/x"}}}}`)
+	for source, want := range map[string]string{
+		"copies/open/x": "", "copies/secret/x": "AccessDenied", "/copies/secret/x": "AccessDenied", "copies/%73ecret%2Fx": "AccessDenied", "copies/secret/x?versionId=null": "AccessDenied",
+	} {
+		_, err := admin.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("copies"), Key: aws.String("to"), CopySource: &source})
+		if code(err) != want {
+			t.Errorf("%s: %v, want %q", source, err, want)
+		}
+	}
+}
+
 // TestPublicRead: CRLs are read by anybody, and only when everything is opened.
 func TestPublicRead(t *testing.T) {
 	t.Parallel()
@@ -292,13 +314,16 @@ func TestPublicPolicy(t *testing.T) {
 		statement(`{"AWS":"*"}`, ""):                         true,
 		statement(`{"AWS":"`+accountA+`"}`, ""):              false,
 		statement(`{"Service":"acm-pca.amazonaws.com"}`, ""): false,
-		statement(`"*"`, `,"Condition":{"StringEquals":{"aws:SourceAccount":"123456789012"}}`):            false,
-		statement(`"*"`, `,"Condition":{"StringLike":{"aws:SourceAccount":"*"}}`):                         true,
-		statement(`"*"`, `,"Condition":{"StringNotEquals":{"aws:SourceAccount":"123456789012"}}`):         true,
-		statement(`"*"`, `,"Condition":{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}`):                  false,
-		statement(`"*"`, `,"Condition":{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}`):                       true,
-		statement(`"*"`, `,"Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:acm-pca:*:123456789012:*"}}`): false,
-		statement(`"*"`, `,"Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"123456789012"}}`):    true,
+		statement(`"*"`, `,"Condition":{"StringEquals":{"aws:SourceAccount":"123456789012"}}`):                             false,
+		statement(`"*"`, `,"Condition":{"StringLike":{"aws:SourceAccount":"*"}}`):                                          true,
+		statement(`"*"`, `,"Condition":{"StringNotEquals":{"aws:SourceAccount":"123456789012"}}`):                          true,
+		statement(`"*"`, `,"Condition":{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}`):                                   false,
+		statement(`"*"`, `,"Condition":{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}`):                                        true,
+		statement(`"*"`, `,"Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:acm-pca:*:123456789012:*"}}`):                  false,
+		statement(`"*"`, `,"Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"123456789012"}}`):                     true,
+		statement(`"*"`, `,"Condition":{"StringEquals":{"aws:userid":"${aws:userid}"}}`):                                   true, // whoever it is
+		statement(`"*"`, `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::${aws:PrincipalAccount}:user/u"}}`):    true,
+		statement(`"*"`, `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::123456789012:user/${aws:username}"}}`): false,
 	} {
 		p, err := iam.ParseResourcePolicy([]byte(text))
 		if err != nil {

@@ -491,7 +491,9 @@ func (s *Service) conditions(q *request) map[string][]string {
 	}
 	set("aws:UserAgent", q.header.Get("User-Agent"))
 	set("aws:Referer", q.header.Get("Referer"))
-	set("s3:x-amz-copy-source", strings.TrimPrefix(q.header.Get("X-Amz-Copy-Source"), "/"))
+	if bucket, key, err := splitCopySource(q.header.Get("X-Amz-Copy-Source")); err == nil {
+		set("s3:x-amz-copy-source", bucket+"/"+key) // what is copied, however it is written
+	}
 	set("s3:x-amz-metadata-directive", q.header.Get("X-Amz-Metadata-Directive"))
 	set("s3:x-amz-storage-class", q.header.Get("X-Amz-Storage-Class"))
 	set("s3:object-lock-mode", q.header.Get("X-Amz-Object-Lock-Mode"))
