@@ -955,7 +955,7 @@ type AssumedRoleUser struct {
 
 // PolicyDescriptorType names a managed policy that limits a session.
 type PolicyDescriptorType struct {
-	Arn string `min:"20" max:"2048"`
+	Arn string `name:"arn" aws:"required" min:"20" max:"2048"`
 }
 
 type GetCallerIdentityInput struct{}

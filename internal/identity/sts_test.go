@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/shape"
 )
 
 func trusting(principal, condition string) string {
@@ -352,4 +354,20 @@ func TestTrustNamesPrincipals(t *testing.T) {
 	h.newRole(t, management, "r", trusting(`{"AWS":"123456789012"}`, ""))
 	_, err = h.UpdateAssumeRolePolicy(h.root(t, management), &UpdateAssumeRolePolicyInput{RoleName: "r", PolicyDocument: document})
 	wantCode(t, err, "MalformedPolicyDocument")
+}
+
+// TestSessionPoliciesOnTheWire: the one member of STS whose name begins small.
+func TestSessionPoliciesOnTheWire(t *testing.T) {
+	t.Parallel()
+	in := &AssumeRoleInput{}
+	form := url.Values{"RoleArn": {"arn:aws:iam::123456789012:role/r"}, "RoleSessionName": {"s-1"}, "PolicyArns.member.1.arn": {aws + "AWSPrivateCAUser"}}
+	if err := shape.Form(form, in); err != nil || len(in.PolicyArns) != 1 || in.PolicyArns[0].Arn != aws+"AWSPrivateCAUser" {
+		t.Errorf("%+v, %v", in, err)
+	}
+	// What is not read must not leave a session without its limit.
+	form["PolicyArns.member.1.Arn"] = form["PolicyArns.member.1.arn"]
+	delete(form, "PolicyArns.member.1.arn")
+	if err := shape.Form(form, in); err == nil {
+		t.Error("a policy without its ARN is accepted")
+	}
 }

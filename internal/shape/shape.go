@@ -10,6 +10,7 @@
 //	count           "min,max" entries of a list
 //	pattern         regular expression for the whole string, or each string of a list
 //	enum            the strings that it can be, parted by |
+//	name            the member's name, where it is not the field's
 //
 // Fields are strings, ints, bools, times, pointers to those or to structs,
 // structs, lists of strings and of structs, and, in answers of XML, maps from
@@ -17,6 +18,7 @@
 package shape
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -87,8 +89,9 @@ func fieldsOf(t reflect.Type) []field {
 		if f.Anonymous || !f.IsExported() {
 			continue
 		}
+		name := cmp.Or(f.Tag.Get("name"), f.Name)
 		m := field{
-			name: f.Name, path: strings.ToLower(f.Name[:1]) + f.Name[1:], index: f.Index,
+			name: name, path: strings.ToLower(name[:1]) + name[1:], index: f.Index,
 			max: math.MaxInt64, high: maxEntries,
 		}
 		for word := range strings.SplitSeq(f.Tag.Get("aws"), ",") {
