@@ -68,7 +68,8 @@ if ! cmp -s "$javascript/package-lock.json" "$dir/javascript/installed.json"; th
 	echo "installing the AWS SDK for JavaScript"
 	mkdir -p "$dir/javascript"
 	cp "$javascript/package.json" "$javascript/package-lock.json" "$dir/javascript/"
-	again npm ci --prefix "$dir/javascript" --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	# Not --prefix: npm would look for the machine's own settings below it.
+	(cd "$dir/javascript" && again npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null)
 	cp "$javascript/package-lock.json" "$dir/javascript/installed.json"
 fi
 
