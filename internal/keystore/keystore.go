@@ -247,7 +247,8 @@ func (s *Store) Signer(ctx context.Context, id string) (crypto.Signer, error) {
 }
 
 // Delete destroys a key for good: signers that were handed out stop working,
-// the file is overwritten and removed. ErrNotFound when there is none.
+// the file is overwritten and removed. After an error it can be called again
+// and goes on. ErrNotFound when there is no such key.
 func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
@@ -261,7 +262,10 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	dying := diePrefix + id
 	err := os.Rename(s.path(id), filepath.Join(s.dir, dying))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("key %s: %w", id, ErrNotFound)
+		// A call that failed may have come this far.
+		if _, err = os.Lstat(filepath.Join(s.dir, dying)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("key %s: %w", id, ErrNotFound)
+		}
 	}
 	if err == nil {
 		s.forget(id)

@@ -314,6 +314,39 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// TestDeleteGoesOn: a file that could not be overwritten at first is not
+// forgotten, and the key is not said to be destroyed.
+func TestDeleteGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	if _, err := s.Generate(t.Context(), "a", "ED25519"); err != nil {
+		t.Fatal(err)
+	}
+	aside := filepath.Join(t.TempDir(), "a.key")
+	if err := errors.Join(os.Rename(s.path("a"), aside), os.Mkdir(s.path("a"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what stands there cannot be opened for writing
+		if err := s.Delete(t.Context(), "a"); err == nil || errors.Is(err, ErrNotFound) {
+			t.Fatalf("destroying what cannot be overwritten: %v", err)
+		}
+	}
+	dying := filepath.Join(dir, diePrefix+"a")
+	if err := errors.Join(os.Remove(dying), os.Rename(aside, dying)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if names := list(t, dir); len(names) != 1 || names[0] != checkFile {
+		t.Errorf("the folder still holds %v", names)
+	}
+	if err := s.Delete(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("destroying it once more: %v", err)
+	}
+}
+
 func list(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
