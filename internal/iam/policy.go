@@ -123,7 +123,26 @@ type rawStatement struct {
 	NotAction    stringList
 	Resource     stringList
 	NotResource  stringList
-	Condition    map[string]map[string]valueList
+	Condition    conditions
+}
+
+// conditions are the keys and values of operators. A null would be a condition
+// that is always met, which nobody means.
+type conditions map[string]map[string]valueList
+
+func (c *conditions) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	if in.PeekKind() != '{' {
+		return errors.New("a Condition is an object of operators")
+	}
+	if err := json.UnmarshalDecode(in, (*map[string]map[string]valueList)(c)); err != nil {
+		return err
+	}
+	for operator, keys := range *c {
+		if keys == nil {
+			return fmt.Errorf("the condition %s is null; give it keys, or leave it out", operator)
+		}
+	}
+	return nil
 }
 
 // UnmarshalJSONFrom takes a lone statement for a list of one.

@@ -491,6 +491,8 @@ func TestGrammar(t *testing.T) {
 		`{"Version":"2012-10-17","Statements":[{` + rest + `}]}`,
 		`{"Version":"2012-10-17","Extra":1,"Statement":[{` + rest + `}]}`,
 		policy(`{` + rest + `,"Extra":1}`),
+		policy(`{` + rest + `,"Condition":null}`),
+		policy(`{` + rest + `,"Condition":{"StringEquals":null}}`),
 		policy(`{` + rest + `,"Action":"s3:*"}`),
 		policy(`{` + rest + `,"NotAction":"s3:*"}`),
 		policy(`{` + rest + `,"NotResource":"*"}`),

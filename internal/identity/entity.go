@@ -396,21 +396,34 @@ func boundaryOf(i *store.Identity) *AttachedPermissionsBoundary {
 }
 
 // Resource names the resource of an input as policies do, with the path of the
-// user or role, which the input itself does not know; conditions are its tags.
+// user or role, which the input itself does not know; conditions are its tags
+// and, where rights are given or taken, its permissions boundary.
 func (s *Service) Resource(ctx context.Context, in interface {
 	Resource(partition string, caller *iam.Principal) string
 }, caller *iam.Principal) (arn string, conditions map[string][]string, err error) {
 	arn = in.Resource(s.cfg.Partition, caller)
-	var tags []store.IdentityTag
+	var found *store.Identity // of policies and providers, the tags alone
 	if in, ok := in.(*GetAccessKeyLastUsedInput); ok {
-		arn, tags, err = s.keyResource(ctx, in, arn, caller)
+		arn, found, err = s.keyResource(ctx, in, arn, caller)
 	} else {
-		arn, tags, err = s.tagged(ctx, arn, caller)
+		arn, found, err = s.tagged(ctx, arn, caller)
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", nil, fmt.Errorf("looking for %s: %w", arn, err)
 	}
-	return arn, resourceTags(tags), nil
+	if found == nil {
+		return arn, nil, nil
+	}
+	conditions = resourceTags(found.Tags)
+	switch in.(type) {
+	case *AttachUserPolicyInput, *DetachUserPolicyInput, *PutUserPolicyInput, *DeleteUserPolicyInput, *DeleteUserPermissionsBoundaryInput,
+		*AttachRolePolicyInput, *DetachRolePolicyInput, *PutRolePolicyInput, *DeleteRolePolicyInput, *DeleteRolePermissionsBoundaryInput:
+		// Those that create, or put a boundary, say themselves which one.
+		if found.Boundary != "" {
+			conditions["iam:PermissionsBoundary"] = []string{found.Boundary}
+		}
+	}
+	return arn, conditions, nil
 }
 
 // resourceTags are the tags of a resource as condition keys.
@@ -424,7 +437,7 @@ func resourceTags(tags []store.IdentityTag) map[string][]string {
 
 // tagged finds what an ARN of the caller's account names, by its name alone
 // where it is a user or role; store.ErrNotFound leaves the ARN as it is.
-func (s *Service) tagged(ctx context.Context, arn string, caller *iam.Principal) (string, []store.IdentityTag, error) {
+func (s *Service) tagged(ctx context.Context, arn string, caller *iam.Principal) (string, *store.Identity, error) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[2] != "iam" || parts[4] != caller.Account {
 		return arn, nil, nil
@@ -442,26 +455,26 @@ func (s *Service) tagged(ctx context.Context, arn string, caller *iam.Principal)
 		if err != nil {
 			return arn, nil, err
 		}
-		return s.arnOf(i), i.Tags, nil
+		return s.arnOf(i), i, nil
 	case "policy":
 		p, err := s.cfg.Records.Policy(ctx, arn)
 		if err != nil {
 			return arn, nil, err
 		}
-		return arn, p.Tags, nil
+		return arn, &store.Identity{Tags: p.Tags}, nil
 	case "oidc-provider":
 		p, err := s.cfg.Records.Provider(ctx, arn)
 		if err != nil {
 			return arn, nil, err
 		}
-		return arn, p.Tags, nil
+		return arn, &store.Identity{Tags: p.Tags}, nil
 	}
 	return arn, nil, nil
 }
 
 // keyResource is the user of a key of the caller's account; any user, which is
 // what arn says, for other keys, which the operation does not find.
-func (s *Service) keyResource(ctx context.Context, in *GetAccessKeyLastUsedInput, arn string, caller *iam.Principal) (string, []store.IdentityTag, error) {
+func (s *Service) keyResource(ctx context.Context, in *GetAccessKeyLastUsedInput, arn string, caller *iam.Principal) (string, *store.Identity, error) {
 	k, err := s.cfg.Records.AccessKey(ctx, in.AccessKeyId)
 	if err != nil || k.User == "" || k.Account != caller.Account {
 		return arn, nil, err
@@ -470,5 +483,5 @@ func (s *Service) keyResource(ctx context.Context, in *GetAccessKeyLastUsedInput
 	if err != nil { // not found: it has gone since
 		return arn, nil, err
 	}
-	return s.arnOf(i), i.Tags, nil
+	return s.arnOf(i), i, nil
 }

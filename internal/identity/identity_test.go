@@ -867,3 +867,34 @@ func BenchmarkPrincipal(b *testing.B) {
 		}
 	})
 }
+
+// TestBoundaryOfResource: who may give rights to those with a boundary alone,
+// gives none to others, and does not make one up in the request.
+func TestBoundaryOfResource(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := h.root(t, management)
+	boundary := aws + "AWSPrivateCAReadOnly"
+	must(h.CreateUser(ctx, &CreateUserInput{UserName: "bounded", PermissionsBoundary: boundary}))(t)
+	must(h.CreateUser(ctx, &CreateUserInput{UserName: "free"}))(t)
+	for _, row := range []struct {
+		in interface {
+			Resource(partition string, caller *iam.Principal) string
+		}
+		want string
+	}{
+		{&AttachUserPolicyInput{UserName: "bounded"}, boundary},
+		{&PutUserPolicyInput{UserName: "bounded"}, boundary},
+		{&DeleteUserPermissionsBoundaryInput{UserName: "bounded"}, boundary},
+		{&AttachUserPolicyInput{UserName: "free"}, ""},
+		{&AttachUserPolicyInput{UserName: "none"}, ""},
+		// These say by themselves which boundary there is to be.
+		{&PutUserPermissionsBoundaryInput{UserName: "bounded", PermissionsBoundary: aws + "AdministratorAccess"}, ""},
+		{&CreateUserInput{UserName: "bounded"}, ""},
+	} {
+		_, conditions, err := h.Resource(ctx, row.in, h.Operator(management))
+		if got := strings.Join(conditions["iam:PermissionsBoundary"], " "); err != nil || got != row.want {
+			t.Errorf("%T: %q, %v, want %q", row.in, got, err, row.want)
+		}
+	}
+}
