@@ -14,9 +14,6 @@ import (
 	"chirograph.dev/internal/store"
 )
 
-// maxSubject keeps a CA's CSR within what IssueCertificate takes, 32 KiB of PEM.
-const maxSubject = 16 << 10
-
 const defaultStandard = pca.KeyStorageSecurityStandard_FIPS_140_2_LEVEL_3_OR_HIGHER
 
 // CreateCertificateAuthority records the CA and answers at once; the key pair
@@ -104,17 +101,7 @@ func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuth
 	if err := issuance.CheckSigningAlgorithm(c.KeyAlgorithm, c.SigningAlgorithm); err != nil {
 		return err
 	}
-	subject, err := issuance.EncodeSubject(&c.Subject, s.MixedSubjects)
-	if err != nil {
-		return err
-	}
-	if len(subject) <= 2 { // an empty SEQUENCE
-		return pca.Errorf(pca.InvalidArgsException, "The subject of a certificate authority must not be empty. Give at least one attribute, such as CommonName.")
-	}
-	if len(subject) > maxSubject {
-		return pca.Errorf(pca.InvalidArgsException, "The subject of a certificate authority must not be longer than %d bytes of DER; this one has %d.", maxSubject, len(subject))
-	}
-	if err := issuance.CheckCSRExtensions(c.CsrExtensions, s.MixedSubjects); err != nil {
+	if err := issuance.CheckNames(in.CertificateAuthorityType, c, s.MixedSubjects); err != nil {
 		return err
 	}
 	if err := checkRevocation(in.RevocationConfiguration); err != nil {

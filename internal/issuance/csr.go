@@ -178,11 +178,51 @@ func requestedExtensions(attributes cryptobyte.String) (list []Extension, err er
 	return list, nil
 }
 
-// CheckCSRExtensions refuses, as an InvalidArgsException, CsrExtensions that
-// CreateCSR cannot encode; nil is fine. mixed is EncodeSubject's.
-func CheckCSRExtensions(e *pca.CsrExtensions, mixed bool) error {
-	_, err := csrExtensions(e, mixed)
-	return err
+// CheckNames refuses, as an InvalidArgsException, a subject and CsrExtensions
+// that CreateCSR cannot encode, a subject without attributes, and a CA that could
+// never get its certificate: IssueCertificate takes 32768 bytes of PEM as a CSR,
+// and ImportCertificateAuthorityCertificate as many of a certificate, which names
+// a root twice. mixed is EncodeSubject's.
+func CheckNames(t pca.CertificateAuthorityType, c *pca.CertificateAuthorityConfiguration, mixed bool) error {
+	// With its armour and line breaks this makes 32709 bytes of PEM.
+	const room = 24_100
+	const rest = 400 // versions, algorithms, validity, what every template adds
+	subject, err := EncodeSubject(&c.Subject, mixed)
+	if err != nil {
+		return err
+	}
+	if isEmptySequence(subject) {
+		return invalidArgs("The subject of a certificate authority must not be empty. Give at least one attribute, such as CommonName.")
+	}
+	extensions, err := csrExtensions(c.CsrExtensions, mixed)
+	if err != nil {
+		return err
+	}
+	fixed := rest + keySize(c.KeyAlgorithm)
+	size := fixed + len(subject)
+	for i := range extensions {
+		size += len(extensions[i].Value) + 24
+	}
+	if t == pca.CertificateAuthorityType_ROOT {
+		size = max(size, fixed+2*len(subject))
+	}
+	if size > room {
+		return invalidArgs("The subject and the CsrExtensions are too long: the CSR of the certificate authority, or its certificate, would have about %d bytes of DER, and at most %d are possible.", size, room)
+	}
+	return nil
+}
+
+// keySize bounds the octets of a public key together with a signature made with it.
+func keySize(a pca.KeyAlgorithm) int {
+	switch a {
+	case pca.KeyAlgorithm_ML_DSA_44:
+		return 1334 + 2425
+	case pca.KeyAlgorithm_ML_DSA_65:
+		return 1974 + 3314
+	case pca.KeyAlgorithm_ML_DSA_87:
+		return 2614 + 4632
+	}
+	return 550 + 517 // RSA_4096; others are shorter
 }
 
 // CreateCSR makes the DER certification request of a CA: subject and key,

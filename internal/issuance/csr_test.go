@@ -15,9 +15,11 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"filippo.io/mldsa"
 	"golang.org/x/crypto/cryptobyte"
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
 
@@ -324,7 +326,7 @@ func TestCreateCSR(t *testing.T) {
 		{ecKey(t, elliptic.P256()), pca.SigningAlgorithm_SHA384WITHECDSA, ext, "2.5.29.19 critical=true 30030101ff\n2.5.29.15 critical=true 03020106\n1.3.6.1.5.5.7.1.11 critical=false " +
 			"304e301506082b060105050730058609" + "68747470733a2f2f61" + "301506082b0601050507300a8609" + "68747470733a2f2f62" + "301506082b0601050507300d8609" + "68747470733a2f2f63" + "300706022a03820164\n"},
 	} {
-		if err := CheckCSRExtensions(c.ext, false); err != nil {
+		if err := CheckNames(pca.CertificateAuthorityType_ROOT, &pca.CertificateAuthorityConfiguration{Subject: *s, CsrExtensions: c.ext}, false); err != nil {
 			t.Error(err)
 		}
 		der, err := createCSR(c.key, s, c.ext, c.alg)
@@ -353,7 +355,7 @@ func TestCreateCSR(t *testing.T) {
 		"no location": {SubjectInformationAccess: []pca.AccessDescription{{AccessMethod: pca.AccessMethod{CustomObjectIdentifier: "1.2"}}}},
 		"bad OID":     {SubjectInformationAccess: []pca.AccessDescription{{AccessMethod: pca.AccessMethod{CustomObjectIdentifier: "1.99"}, AccessLocation: uri("https://a")}}},
 	} {
-		wantCode(t, CheckCSRExtensions(e, false), pca.InvalidArgsException)
+		wantCode(t, CheckNames(pca.CertificateAuthorityType_ROOT, &pca.CertificateAuthorityConfiguration{Subject: *s, CsrExtensions: e}, false), pca.InvalidArgsException)
 		_, err := createCSR(rsaKey(), s, e, pca.SigningAlgorithm_SHA256WITHRSA)
 		if got := wantCode(t, err, pca.InvalidArgsException); got == "" {
 			t.Error(what)
@@ -361,6 +363,77 @@ func TestCreateCSR(t *testing.T) {
 	}
 	_, err := createCSR(rsaKey(), s, nil, pca.SigningAlgorithm_SHA256WITHECDSA)
 	wantCode(t, err, pca.InvalidArgsException)
+}
+
+// TestCheckNamesSize: the longest names that are taken leave a CSR that can be
+// issued from and a root that can be imported; without the bound a CA was made
+// that could never become active.
+func TestCheckNamesSize(t *testing.T) {
+	t.Parallel()
+	mldsa87, err := mldsa.GenerateKey(mldsa.MLDSA87())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		algorithm pca.KeyAlgorithm
+		key       crypto.Signer
+	}{
+		{pca.KeyAlgorithm_RSA_2048, rsaKey()}, {pca.KeyAlgorithm_EC_prime256v1, ecKey(t, elliptic.P256())}, {pca.KeyAlgorithm_ML_DSA_87, mldsa87},
+	} {
+		// longest grows one thing until it is refused, and gives the PEM of the CSR.
+		longest := func(kind pca.CertificateAuthorityType, grow func(*pca.CertificateAuthorityConfiguration)) []byte {
+			t.Helper()
+			cfg := pca.CertificateAuthorityConfiguration{KeyAlgorithm: c.algorithm, SigningAlgorithm: anyAlgorithm(c.key), Subject: pca.ASN1Subject{CustomAttributes: []pca.CustomAttribute{{ObjectIdentifier: "1.2.3", Value: "x"}}}}
+			for {
+				next := cfg
+				grow(&next)
+				if err := CheckNames(kind, &next, false); err != nil {
+					wantCode(t, err, pca.InvalidArgsException)
+					break
+				}
+				cfg = next
+			}
+			der, err := CreateCSR(c.key, &cfg, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pemCSR(der)
+		}
+		rename := func(cfg *pca.CertificateAuthorityConfiguration) {
+			cfg.Subject.CustomAttributes = append(slices.Clip(cfg.Subject.CustomAttributes), pca.CustomAttribute{ObjectIdentifier: "1.2.3", Value: strings.Repeat("x", 90)})
+		}
+		extend := func(cfg *pca.CertificateAuthorityConfiguration) {
+			e := pca.CsrExtensions{}
+			if cfg.CsrExtensions != nil {
+				e = *cfg.CsrExtensions
+			}
+			e.SubjectInformationAccess = append(slices.Clip(e.SubjectInformationAccess), pca.AccessDescription{
+				AccessMethod: pca.AccessMethod{AccessMethodType: pca.AccessMethodType_CA_REPOSITORY}, AccessLocation: pca.GeneralName{UniformResourceIdentifier: strings.Repeat("x", 90)},
+			})
+			cfg.CsrExtensions = &e
+		}
+		for what, n := range map[string]int{
+			"CSR of a subordinate": len(longest(pca.CertificateAuthorityType_SUBORDINATE, rename)),
+			"CSR with extensions":  len(longest(pca.CertificateAuthorityType_ROOT, extend)),
+		} {
+			if n > maxCSR || n < maxCSR-2000 {
+				t.Errorf("%s: the longest %s has %d bytes", c.algorithm, what, n)
+			}
+		}
+		i, err := NewIssuer(IssuerConfig{Type: pca.CertificateAuthorityType_ROOT, Signer: c.key, Partition: "aws"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := request(t, "RootCACertificate", longest(pca.CertificateAuthorityType_ROOT, rename))
+		r.SigningAlgorithm = anyAlgorithm(c.key)
+		out, err := i.Issue(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(pemCert(out.DER)); n > 32768 || n < 32768-2000 {
+			t.Errorf("%s: the longest root certificate has %d bytes", c.algorithm, n)
+		}
+	}
 }
 
 func FuzzParseCSR(f *testing.F) {
