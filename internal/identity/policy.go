@@ -48,7 +48,7 @@ func (s *Service) policyInForce(ctx context.Context, arn string) (*iam.Policy, e
 	}
 	for _, v := range p.Versions {
 		if v.Number == p.Default {
-			policy, err := iam.ParsePolicy([]byte(v.Document))
+			policy, err := s.policy(v.Document)
 			if err != nil {
 				return nil, fmt.Errorf("reading the policy %s: %w", arn, err)
 			}

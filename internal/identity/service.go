@@ -139,6 +139,8 @@ type Service struct {
 		sync.RWMutex
 		generation uint64 // counts changes
 		keys       map[string]*person
+		policies   map[string]*iam.Policy // by document, which many share
+		bytes      int                    // of documents and tokens in both maps
 	}
 	uses struct {
 		sync.Mutex
@@ -166,6 +168,9 @@ const (
 	// maxKnown bounds the keys and sessions whose principals are held; more
 	// than that at a time cost a look into the store each.
 	maxKnown = 10_000
+	// maxKnownBytes bounds the documents and tokens that they are made of. In
+	// memory a document takes some 16 times its length.
+	maxKnownBytes = 8 << 20
 	// saveUses is how often the times of use are stored.
 	saveUses = time.Minute
 )
@@ -186,7 +191,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		cfg.Conditions = func(context.Context) map[string][]string { return nil }
 	}
 	s := &Service{cfg: cfg}
-	s.known.keys = map[string]*person{}
+	s.known.keys, s.known.policies = map[string]*person{}, map[string]*iam.Policy{}
 	s.uses.m = map[string]*use{}
 	key, err1 := hkdf.Key(sha256.New, cfg.Key[:], nil, "chirograph session tokens 1", chacha20poly1305.KeySize)
 	secrets, err2 := hkdf.Key(sha256.New, cfg.Key[:], nil, "chirograph session secrets 1", len(s.secrets))
@@ -268,6 +273,9 @@ func (s *Service) changed() {
 	s.known.Lock()
 	defer s.known.Unlock()
 	s.known.generation++
+	for _, p := range s.known.keys {
+		s.known.bytes -= len(p.token)
+	}
 	clear(s.known.keys)
 }
 
@@ -352,11 +360,45 @@ func (s *Service) person(ctx context.Context, id, token string) (*person, error)
 	defer s.known.Unlock()
 	// What was read before a change is not kept: it would outlive the change.
 	if s.known.generation == generation {
-		if len(s.known.keys) >= maxKnown {
-			clear(s.known.keys)
+		if other := s.known.keys[id]; other != nil {
+			s.known.bytes -= len(other.token)
 		}
+		s.room(len(p.token))
 		s.known.keys[id] = p
 	}
+	return p, nil
+}
+
+// room makes room for one more of what is known; known is locked.
+func (s *Service) room(bytes int) {
+	if len(s.known.keys) >= maxKnown || s.known.bytes+bytes > maxKnownBytes {
+		clear(s.known.keys)
+		clear(s.known.policies)
+		s.known.bytes = 0
+	}
+	s.known.bytes += bytes
+}
+
+// policy reads a document. Those who have the same one share it, or the
+// sessions of one role could fill the memory.
+func (s *Service) policy(document string) (*iam.Policy, error) {
+	s.known.RLock()
+	p := s.known.policies[document]
+	s.known.RUnlock()
+	if p != nil {
+		return p, nil
+	}
+	p, err := iam.ParsePolicy([]byte(document))
+	if err != nil {
+		return nil, err
+	}
+	s.known.Lock()
+	defer s.known.Unlock()
+	if first := s.known.policies[document]; first != nil {
+		return first, nil
+	}
+	s.room(len(document))
+	s.known.policies[document] = p
 	return p, nil
 }
 
@@ -406,7 +448,7 @@ func (s *Service) principalOf(ctx context.Context, i *store.Identity) (*iam.Prin
 		p.Context["aws:PrincipalTag/"+t.Key] = []string{t.Value}
 	}
 	for _, inline := range i.Inline {
-		policy, err := iam.ParsePolicy([]byte(inline.Document))
+		policy, err := s.policy(inline.Document)
 		if err != nil {
 			return nil, fmt.Errorf("reading the policy %s of %s: %w", inline.Name, p.ARN, err)
 		}

@@ -141,7 +141,7 @@ func (s *Service) sessionPrincipal(ctx context.Context, i *store.Identity, in *s
 		p.Context["aws:SourceIdentity"] = []string{in.SourceIdentity}
 	}
 	if in.Policy != "" {
-		policy, err := iam.ParsePolicy([]byte(in.Policy))
+		policy, err := s.policy(in.Policy)
 		if err != nil {
 			return nil, fmt.Errorf("reading the policy of session %s: %w", p.ARN, err)
 		}

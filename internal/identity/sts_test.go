@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -370,4 +371,52 @@ func TestSessionPoliciesOnTheWire(t *testing.T) {
 	if err := shape.Form(form, in); err == nil {
 		t.Error("a policy without its ARN is accepted")
 	}
+}
+
+// TestKnownIsBounded: sessions share the policies of their role, and those
+// with policies of their own push each other out before they fill the memory.
+func TestKnownIsBounded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.user(t, management, "u", aws+"AdministratorAccess")
+	role := h.newRole(t, management, "r", trustingTo("sts:AssumeRole", `{"AWS":"123456789012"}`, ""))
+	must(h.PutRolePolicy(h.root(t, management), &PutRolePolicyInput{RoleName: "r", PolicyName: "p", PolicyDocument: allowAll}))(t)
+	u := h.who(t, key.AccessKeyId, "")
+	session := func(policy string) *iam.Principal {
+		c := h.assume(t, u, &AssumeRoleInput{RoleArn: role, RoleSessionName: "s-1", Policy: policy}).Credentials
+		return h.who(t, c.AccessKeyId, c.SessionToken)
+	}
+	if a, b := session(""), session(""); a == b || a.Policies[0] != b.Policies[0] {
+		t.Error("two sessions of a role do not share its policy")
+	}
+	bytes := func() (n int) {
+		h.known.RLock()
+		defer h.known.RUnlock()
+		for document := range h.known.policies {
+			n += len(document)
+		}
+		for _, p := range h.known.keys {
+			n += len(p.token)
+		}
+		if n != h.known.bytes {
+			t.Fatalf("%d bytes are known, %d are counted", n, h.known.bytes)
+		}
+		return n
+	}
+	pad := strings.Repeat("x", 1500)
+	most := 0
+	for i := range 2500 {
+		p := session(`{"Version":"2012-10-17","Statement":{"Sid":"` + pad + strconv.Itoa(i) + `","Effect":"Allow","Action":"s3:*","Resource":"*"}}`)
+		if !can(p, "s3:GetObject", "*") || can(p, "iam:ListUsers", "*") {
+			t.Fatalf("session %d", i)
+		}
+		if i%50 == 0 {
+			most = max(most, bytes())
+		}
+	}
+	if most > maxKnownBytes || most < maxKnownBytes/2 {
+		t.Errorf("up to %d bytes were known", most)
+	}
+	h.changed()
+	bytes()
 }
