@@ -134,6 +134,8 @@ func (s *Service) remove(ctx context.Context, kind, name string) error {
 			return deleteConflict("Cannot delete entity, must delete access keys first.")
 		case errors.Is(err, store.ErrNotFound):
 			return noSuchEntity("The %s with name %s cannot be found.", kind, name)
+		case err == nil:
+			s.forgetUse(i.ID)
 		}
 		return err
 	})

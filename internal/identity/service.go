@@ -256,6 +256,13 @@ func (s *Service) used(id string) *use {
 	return u
 }
 
+// forgetUse drops the time of use of what is deleted.
+func (s *Service) forgetUse(id string) {
+	s.uses.Lock()
+	defer s.uses.Unlock()
+	delete(s.uses.m, id)
+}
+
 // lastUse is the time of use that is not stored yet; ok is false for none.
 func (s *Service) lastUse(id string) (at time.Time, service string, ok bool) {
 	s.uses.Lock()

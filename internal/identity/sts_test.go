@@ -420,3 +420,22 @@ func TestKnownIsBounded(t *testing.T) {
 	h.changed()
 	bytes()
 }
+
+// TestUsesOfTheDeleted: who makes, uses and deletes keys and roles leaves nothing behind.
+func TestUsesOfTheDeleted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := h.root(t, management)
+	key := h.user(t, management, "u", aws+"AdministratorAccess")
+	role := h.newRole(t, management, "r", trusting(`{"AWS":"123456789012"}`, ""))
+	u := h.who(t, key.AccessKeyId, "")
+	c := h.assume(t, u, &AssumeRoleInput{RoleArn: role, RoleSessionName: "s-1"}).Credentials
+	h.who(t, c.AccessKeyId, c.SessionToken)
+	must(h.DeleteRole(ctx, &DeleteRoleInput{RoleName: "r"}))(t)
+	must(h.DeleteAccessKey(ctx, &DeleteAccessKeyInput{UserName: "u", AccessKeyId: key.AccessKeyId}))(t)
+	h.uses.Lock()
+	defer h.uses.Unlock()
+	if len(h.uses.m) != 0 {
+		t.Errorf("%v", h.uses.m)
+	}
+}

@@ -272,6 +272,7 @@ func (s *Service) DeleteAccessKey(ctx context.Context, in *DeleteAccessKeyInput)
 	if err := s.keyOf(ctx, in.UserName, in.AccessKeyId); err != nil {
 		return nil, err
 	}
+	defer s.forgetUse(in.AccessKeyId)
 	defer s.changed()
 	return &DeleteAccessKeyOutput{}, orNoKey(s.cfg.Records.DeleteAccessKey(ctx, in.AccessKeyId), in.AccessKeyId)
 }
