@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/store"
@@ -42,6 +43,10 @@ func (s *Service) ListAccountAliases(ctx context.Context, _ *ListAccountAliasesI
 	_, err := s.caller(ctx)
 	return &ListAccountAliasesOutput{}, err
 }
+
+// simulationTime is how long a simulation may take: with the longest policies
+// and lists one request could keep a processor busy for hours.
+const simulationTime = 5 * time.Second
 
 // SimulatePrincipalPolicy is iam:SimulatePrincipalPolicy: what would be decided
 // for a user or role of the caller's account, with the same evaluator.
@@ -93,8 +98,13 @@ func (s *Service) SimulatePrincipalPolicy(ctx context.Context, in *SimulatePrinc
 		resources = []string{"*"}
 	}
 	out := &SimulatePrincipalPolicyOutput{}
+	ctx, cancel := context.WithTimeout(ctx, simulationTime)
+	defer cancel()
 	for _, action := range in.ActionNames {
 		for _, r := range resources {
+			if ctx.Err() != nil {
+				return nil, refuse(http.StatusInternalServerError, "PolicyEvaluation", "The simulation takes too long; ask for fewer actions and resources at a time.")
+			}
 			account := ""
 			if f := strings.SplitN(r, ":", 6); len(f) == 6 {
 				account = f[4]

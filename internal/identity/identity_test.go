@@ -898,3 +898,17 @@ func TestBoundaryOfResource(t *testing.T) {
 		}
 	}
 }
+
+// TestSimulationEnds: a simulation stops with whoever asked for it.
+func TestSimulationEnds(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.user(t, management, "u", allowAll)
+	ctx, cancel := context.WithCancel(h.root(t, management))
+	in := &SimulatePrincipalPolicyInput{PolicySourceArn: "arn:aws:iam::" + management + ":user/u", ActionNames: []string{"s3:GetObject"}}
+	must(h.SimulatePrincipalPolicy(ctx, in))(t)
+	// The store is asked before; what is cancelled is the simulation.
+	h.Service.cfg.Conditions = func(context.Context) map[string][]string { cancel(); return nil }
+	_, err := h.SimulatePrincipalPolicy(ctx, in)
+	wantCode(t, err, "PolicyEvaluation")
+}
