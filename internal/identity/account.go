@@ -103,7 +103,7 @@ func (s *Service) SimulatePrincipalPolicy(ctx context.Context, in *SimulatePrinc
 	for _, action := range in.ActionNames {
 		for _, r := range resources {
 			if ctx.Err() != nil {
-				return nil, refuse(http.StatusInternalServerError, "PolicyEvaluation", "The simulation takes too long; ask for fewer actions and resources at a time.")
+				return nil, refuse(http.StatusBadRequest, "PolicyEvaluation", "The simulation takes too long; ask for fewer actions and resources at a time.")
 			}
 			account := ""
 			if f := strings.SplitN(r, ":", 6); len(f) == 6 {
