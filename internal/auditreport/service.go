@@ -81,8 +81,8 @@ type Config struct {
 	// invocation id, empty when there is none. Nil: what awsjson knows.
 	Call func(ctx context.Context) (caller, invocation string)
 
-	Partition     string        // of ARNs; default aws
-	MinInterval   time.Duration // audit.min_interval between reports of a CA; 0 is off
+	Partition   string        // of ARNs; default aws
+	MinInterval time.Duration // audit.min_interval between reports of a CA; 0 is off
 	// AllowBucket says whether an account's reports may go to a bucket, before
 	// the bucket is asked. Nil: to any.
 	AllowBucket   func(account, bucket string) bool
