@@ -484,3 +484,52 @@ func TestIssueWhileChanging(t *testing.T) {
 		t.Errorf("the status is %s", s)
 	}
 }
+
+// TestRestoreAtTheEnd: while the clock passes the ends of many restoration
+// periods, callers restore. What is restored has its key, what is not is gone
+// with its key; nothing lies between.
+func TestRestoreAtTheEnd(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	cas := make([]string, 24)
+	for i := range cas {
+		cas[i] = h.create(t, pca.CertificateAuthorityType_ROOT)
+		if err := h.remove(cas[i], 7); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(time.Millisecond)
+	}
+	h.pass(7*day - time.Duration(len(cas))*time.Millisecond)
+	var wg sync.WaitGroup
+	restored := make([]bool, len(cas))
+	for i, ca := range cas {
+		wg.Go(func() {
+			err := h.restore(ca)
+			if restored[i] = err == nil; !restored[i] {
+				wantCode(t, err, pca.ResourceNotFoundException)
+			}
+		})
+		wg.Go(func() {
+			h.pass(time.Millisecond)
+			h.destroyDue(t.Context())
+		})
+	}
+	wg.Wait()
+	h.pass(time.Second)
+	h.destroyDue(t.Context())
+	for i, ca := range cas {
+		if !restored[i] {
+			if files := h.keyFiles(t, ca); len(files) != 1 { // the one that signs its log
+				t.Errorf("a CA that is gone has the keys %v", files)
+			}
+			continue
+		}
+		h.activate(t, ca, 3600)
+		if s := h.status(t, ca); s != pca.CertificateAuthorityStatus_ACTIVE {
+			t.Errorf("a CA that was restored is %s", s)
+		}
+	}
+	if len(h.deleted) != 0 {
+		t.Errorf("%d CAs wait for the destruction of their keys", len(h.deleted))
+	}
+}
