@@ -403,10 +403,10 @@ func TestKnownIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	pad := strings.Repeat("x", 1500)
+	pad := strings.Repeat(" ", 7500) // is not counted as part of the policy
 	most := 0
-	for i := range 2500 {
-		p := session(`{"Version":"2012-10-17","Statement":{"Sid":"` + pad + strconv.Itoa(i) + `","Effect":"Allow","Action":"s3:*","Resource":"*"}}`)
+	for i := range 700 {
+		p := session(`{"Version":"2012-10-17","Statement":{` + pad + `"Sid":"` + strconv.Itoa(i) + `","Effect":"Allow","Action":"s3:*","Resource":"*"}}`)
 		if !can(p, "s3:GetObject", "*") || can(p, "iam:ListUsers", "*") {
 			t.Fatalf("session %d", i)
 		}
