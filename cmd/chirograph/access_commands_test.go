@@ -123,6 +123,7 @@ func TestUserCommands(t *testing.T) {
 	}
 	c.wantProfile("carol", ":user/x/carol") // the file follows
 	c.fails(exitFailure, "has two keys already", "key", "rotate", "--user", "carol")
+	c.fails(exitFailure, "key delete KEY", "key", "create", "--user", "carol")
 	c.ok("key", "delete", old)
 	var rotated struct{ AccessKeyID, SecretAccessKey, Profile, Replaced string }
 	c.json(&rotated, "key", "rotate", "--user", "carol", "--delete-old", "--profile", "carol2")
@@ -190,7 +191,7 @@ func TestRoleCommands(t *testing.T) {
 	if out := c.ok("role", "show", "issuing"); !strings.Contains(out, "2h0m0s") || !strings.Contains(out, `"Action": "sts:AssumeRole"`) || !strings.Contains(out, ":user/carol") {
 		t.Error(out)
 	}
-	c.fails(exitFailure, "AccessDenied", "role", "assume", "issuing") // the administrator may everything but is not whom the role trusts
+	c.fails(exitFailure, "its trust policy must name you", "role", "assume", "issuing") // the administrator may everything but is not whom the role trusts
 	c.ok("role", "create", "wide", "--trust-account", "123456789012", "--external-id", "x7")
 	c.fails(exitFailure, "AccessDenied", "role", "assume", "wide")
 	out := c.ok("role", "assume", "wide", "--external-id", "x7", "--session-name", "s1", "--duration", "20m")
@@ -235,6 +236,10 @@ func TestRoleCommands(t *testing.T) {
 		t.Error(out)
 	}
 	c.ok("oidc-provider", "delete", "https://issuer.example.com")
+	if out := c.ok("oidc-provider", "create", "http://localhost:1234"); !strings.Contains(out, "http://localhost:1234") {
+		t.Error(out)
+	}
+	c.ok("oidc-provider", "delete", "http://localhost:1234")
 	c.fails(exitFailure, "there is no OIDC provider", "oidc-provider", "delete", "https://issuer.example.com")
 }
 
@@ -318,7 +323,20 @@ func TestAccountCommands(t *testing.T) {
 	if out := c.ok("user", "list", "--account", "123456789012"); !strings.Contains(out, "admin") { // one's own
 		t.Error(out)
 	}
+	if out := c.ok("user", "list", "--account", "Payments Team"); strings.Contains(out, "admin") || !strings.Contains(out, "boss") {
+		t.Error(out)
+	}
+	if out := c.ok("account", "show", "Payments Team"); !strings.Contains(out, account.ID) {
+		t.Error(out)
+	}
+	c.ok("role", "create", "trusting", "--trust-account", "Payments Team")
+	if out := c.ok("role", "show", "trusting"); !strings.Contains(out, account.ID+":root") {
+		t.Error(out)
+	}
 	c.fails(exitFailure, "entering the account 999999999999", "user", "list", "--account", "999999999999")
+	c.fails(exitFailure, "account list", "user", "list", "--account", "999999999999")
+	c.fails(exitFailure, `there is no account "payments"`, "user", "list", "--account", "payments")
+	c.fails(exitFailure, `there is no account "12"`, "role", "create", "x", "--trust-account", "12")
 	if out := c.ok("account", "list"); strings.Count(out, "\n") != 3 {
 		t.Error(out)
 	}
@@ -331,4 +349,31 @@ func TestAccountCommands(t *testing.T) {
 		t.Error(out)
 	}
 	c.fails(exitFailure, "start it with", "account", "list", "--endpoint-url", "http://127.0.0.1:1")
+	c.json(&account, "account", "create", "Payments Team", "--email", "second@accounts.invalid")
+	c.fails(exitFailure, "two accounts have the name", "account", "show", "Payments Team")
+}
+
+// Whoever names a server's folder means that server, wherever the shell points.
+func TestDataFolderBeforeEnvironment(t *testing.T) {
+	one, other := start(t, nil), start(t, nil)
+	commands{t, one.DataDir}.ok("user", "create", "of-one")
+	config, credentials, err := clientFiles(one.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CONFIG_FILE", config)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", credentials)
+	if _, out, _ := command(t, "user", "list"); !strings.Contains(out, "of-one") {
+		t.Errorf("the environment's server has the users\n%s", out)
+	}
+	c := commands{t, other.DataDir}
+	if out := c.ok("user", "list"); strings.Contains(out, "of-one") {
+		t.Errorf("the named folder's server has the users\n%s", out)
+	}
+	c.ok("user", "create", "carol", "--profile", "carol")
+	c.wantProfile("carol", ":user/carol")
+	commands{t, filepath.Join(t.TempDir(), "none")}.fails(exitFailure, "no server has written", "user", "list")
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAAAAAAAAAAAAAAAAA")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
+	c.fails(exitFailure, "--reset-administrator", "user", "list")
 }

@@ -128,6 +128,30 @@ func accountIDs(ctx context.Context, a *access) ([]string, error) {
 	return ids, err
 }
 
+// accountID finds an account by name; an id stays what it is.
+func (a *access) accountID(ctx context.Context, name string) (string, error) {
+	if accountID.MatchString(name) {
+		return name, nil
+	}
+	accounts, err := a.accounts(ctx)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, o := range accounts {
+		switch {
+		case o.Name == name && found != "":
+			return "", &exitError{code: exitFailure, hint: "give the id", err: fmt.Errorf("two accounts have the name %q: %s and %s", name, found, o.ID)}
+		case o.Name == name:
+			found = o.ID
+		}
+	}
+	if found == "" {
+		return "", &exitError{code: exitFailure, hint: "list them with: " + self() + " account list", err: fmt.Errorf("there is no account %q", name)}
+	}
+	return found, nil
+}
+
 func newAccountList() *cobra.Command {
 	return accessCommand("list", "List accounts", nil, func(ctx context.Context, a *access, _ []string) error {
 		accounts, err := a.accounts(ctx)
@@ -140,7 +164,11 @@ func newAccountList() *cobra.Command {
 
 func newAccountShow() *cobra.Command {
 	cmd := accessCommand("show ACCOUNT", "Show an account", []string{"ACCOUNT"}, func(ctx context.Context, a *access, args []string) error {
-		return a.showAccount(ctx, args[0])
+		id, err := a.accountID(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.showAccount(ctx, id)
 	})
 	completeFirst(cmd, accountIDs)
 	return cmd
@@ -152,10 +180,14 @@ func newAccountClose() *cobra.Command {
 		if !yes {
 			return usageError("give --yes if you mean it", "closing an account shuts everybody in it out, and cannot be taken back")
 		}
-		if _, err := a.organizations.CloseAccount(ctx, &organizations.CloseAccountInput{AccountId: &args[0]}); err != nil {
+		id, err := a.accountID(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if _, err := a.organizations.CloseAccount(ctx, &organizations.CloseAccountInput{AccountId: &id}); err != nil {
 			return accessFailure("closing the account", err)
 		}
-		return a.print(outcome{Status: "closed", Kind: "account", Name: args[0]})
+		return a.print(outcome{Status: "closed", Kind: "account", Name: id})
 	})
 	completeFirst(cmd, accountIDs)
 	cmd.Flags().BoolVar(&yes, "yes", false, "yes, close it")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newAuditReport() *cobra.Command {
@@ -38,10 +40,12 @@ func newAuditReport() *cobra.Command {
 // clientFlags say how a client command reaches a server.
 type clientFlags struct {
 	dataDir, endpoint, region, output string
+	folder                            *pflag.Flag // --data-dir
 }
 
 func (f *clientFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dataDir, "data-dir", defaultDataDir(), "data folder of a local server, whose credentials are used unless the environment has AWS credentials")
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", defaultDataDir(), "data folder of a local server, for its address and credentials; when it is not given, AWS variables in the environment go first")
+	f.folder = cmd.Flags().Lookup("data-dir")
 	cmd.Flags().StringVar(&f.endpoint, "endpoint-url", "", "the server's URL; without it the AWS configuration decides")
 	cmd.Flags().StringVar(&f.region, "region", "", "region; without it the AWS configuration decides")
 	cmd.Flags().StringVar(&f.output, "output", "text", "text or json")
@@ -57,9 +61,12 @@ func (f *clientFlags) client(ctx context.Context) (*acmpca.Client, error) {
 	return acmpca.NewFromConfig(cfg), nil
 }
 
-// local says whether the files of a local server are used: nothing in the
-// environment names other credentials.
+// local says whether the files of a local server are used: --data-dir names
+// it, or nothing in the environment names others.
 func (f *clientFlags) local() bool {
+	if f.folder.Changed {
+		return true
+	}
 	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
 		if os.Getenv(v) != "" {
 			return false
@@ -68,8 +75,10 @@ func (f *clientFlags) local() bool {
 	return true
 }
 
-// aws is the SDK's configuration. Credentials in the environment win; without
-// any, the files that a local server wrote are used.
+// aws is the SDK's configuration: from the files of the local server that
+// --data-dir names, or else from the environment, or else from the files of
+// the server in the default folder. A key or profile that the environment names
+// is used in each case; it cannot lead to another server than --data-dir's.
 func (f *clientFlags) aws(ctx context.Context) (aws.Config, error) {
 	if f.output != "text" && f.output != "json" {
 		return aws.Config{}, usageError("use text or json", "unknown output %q", f.output)
@@ -90,6 +99,8 @@ func (f *clientFlags) aws(ctx context.Context) (aws.Config, error) {
 			opts = append(opts, awsconfig.WithSharedConfigFiles([]string{config}), awsconfig.WithSharedCredentialsFiles([]string{credentials}))
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return aws.Config{}, fmt.Errorf("looking for the client files: %w", err)
+		} else if f.folder.Changed {
+			return aws.Config{}, noServerYet(f.dataDir, config)
 		}
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, opts...)
@@ -110,6 +121,11 @@ func (f *clientFlags) aws(ctx context.Context) (aws.Config, error) {
 
 const credentialsHint = "give --data-dir of a local server, or AWS credentials in the environment"
 
+// lockedOutHint is for a key that the server does not take.
+func lockedOutHint() string {
+	return "the access key is unknown, inactive, or of a session that is over; an administrator without a key starts the server with: " + self() + " serve --reset-administrator"
+}
+
 func newAuditReportCreate() *cobra.Command {
 	var (
 		f                  clientFlags
@@ -120,7 +136,9 @@ func newAuditReportCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create --ca ARN --bucket BUCKET [--format JSON|CSV] [--wait]",
 		Short: "Write a report of every certificate that a CA issued or revoked to a bucket",
-		Args:  noArguments,
+		Example: `  chirograph audit-report create --ca "$CA" --bucket audit-reports --wait
+  chirograph audit-report create --ca "$CA" --bucket audit-reports --format CSV --wait --output json`,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
 				return err
@@ -202,13 +220,13 @@ func newAuditReportDescribe() *cobra.Command {
 
 // report is what the commands print.
 type report struct {
-	ID        string `json:"auditReportId"`
-	Status    string `json:"auditReportStatus"`
-	Bucket    string `json:"s3BucketName"`
-	Key       string `json:"s3Key"`
-	Rows      int64  `json:"rows,omitempty"`      // done so far
-	TotalRows int64  `json:"totalRows,omitempty"` // log entries to go through
-	Reason    string `json:"reason,omitempty"`
+	ID      string `json:"auditReportId"`
+	Status  string `json:"auditReportStatus"`
+	Bucket  string `json:"s3BucketName"`
+	Key     string `json:"s3Key"`
+	Done    int64  `json:"logEntriesRead,omitempty"`
+	Entries int64  `json:"logEntries,omitempty"` // to go through; more than the report has rows
+	Reason  string `json:"reason,omitempty"`
 }
 
 func printReport(w io.Writer, output string, r report) error {
@@ -247,8 +265,8 @@ func describeReport(ctx context.Context, client *acmpca.Client, ca, id string) (
 		r.Reason = raw.Header.Get(reasonHeader)
 		if done, total, ok := strings.Cut(raw.Header.Get(progressHeader), "/"); ok {
 			// A server of another make sends no such header; then there is no bar to fill.
-			r.Rows, _ = strconv.ParseInt(done, 10, 64)
-			r.TotalRows, _ = strconv.ParseInt(total, 10, 64)
+			r.Done, _ = strconv.ParseInt(done, 10, 64)
+			r.Entries, _ = strconv.ParseInt(total, 10, 64)
 		}
 	}
 	return r, nil
@@ -269,9 +287,9 @@ func waitForReport(ctx context.Context, client *acmpca.Client, ca, id string, ti
 		}
 		if err == nil {
 			last = r
-			if r.TotalRows > 0 {
-				bar.SetTotal(r.TotalRows)
-				bar.Set(r.Rows)
+			if r.Entries > 0 {
+				bar.SetTotal(r.Entries)
+				bar.Set(r.Done)
 			}
 			switch r.Status {
 			case string(types.AuditReportStatusSuccess):
@@ -299,6 +317,9 @@ func apiFailure(doing string, err error) error {
 		hint = "set AWS_CA_BUNDLE to a PEM file with the server's certificate, or that of the authority which issued it"
 	} else if errors.Is(err, syscall.ECONNREFUSED) {
 		hint = "is the server running? start it with: " + self() + " serve"
+		if dial, ok := errors.AsType[*net.OpError](err); ok {
+			err = dial // the rest tells of the SDK's attempts
+		}
 	}
 	return &exitError{code: exitFailure, hint: hint, err: fmt.Errorf("%s: %w", doing, err)}
 }

@@ -38,14 +38,14 @@ for every key that was made with --profile.`,
 				return err
 			}
 			if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) {
-				return &exitError{code: exitFailure, hint: "start the server once: " + self() + " serve --data-dir " + shellQuote(dataDir), err: fmt.Errorf("no server has written %s yet", config)}
+				return noServerYet(dataDir, config)
 			} else if err != nil {
 				return err
 			}
 			if output == "json" {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"AWS_CONFIG_FILE": config, "AWS_SHARED_CREDENTIALS_FILE": credentials})
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "export AWS_CONFIG_FILE=%s\nexport AWS_SHARED_CREDENTIALS_FILE=%s\nunset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL\n", shellQuote(config), shellQuote(credentials))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "export AWS_CONFIG_FILE=%s\nexport AWS_SHARED_CREDENTIALS_FILE=%s\nunset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE AWS_ENDPOINT_URL AWS_ENDPOINT_URL_ACM_PCA AWS_ENDPOINT_URL_IAM AWS_ENDPOINT_URL_STS AWS_ENDPOINT_URL_ORGANIZATIONS AWS_ENDPOINT_URL_S3\n", shellQuote(config), shellQuote(credentials))
 			return err
 		},
 	}
@@ -53,6 +53,11 @@ for every key that was made with --profile.`,
 	cmd.Flags().StringVar(&output, "output", "text", "text (shell commands) or json")
 	choices(cmd, "output", "text", "json")
 	return cmd
+}
+
+// noServerYet is the answer for a folder without client files.
+func noServerYet(dataDir, config string) error {
+	return &exitError{code: exitFailure, hint: "start the server once: " + self() + " serve --data-dir " + shellQuote(dataDir), err: fmt.Errorf("no server has written %s yet", config)}
 }
 
 // clientFiles names the two files that AWS clients read.

@@ -69,7 +69,7 @@ func accessCommand(use, short string, names []string, run func(ctx context.Conte
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&f.account, "account", "", "account to work in, by the role "+accountRole+" there; without it the account of the credentials")
+	cmd.Flags().StringVar(&f.account, "account", "", "account to work in, by id or name, through the role "+accountRole+" there; without it the account of the credentials")
 	completeFlag(cmd, "account", accountIDs)
 	return cmd
 }
@@ -91,24 +91,29 @@ func newAccess(cmd *cobra.Command, f *accessFlags) (*access, error) {
 		return nil, err
 	}
 	a := &access{cmd: cmd, flags: f, cfg: cfg, sts: sts.NewFromConfig(cfg)}
+	a.organizations = organizations.NewFromConfig(cfg)
 	if f.account != "" {
+		account, err := a.accountID(ctx, f.account)
+		if err != nil {
+			return nil, err
+		}
 		me, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 		if err != nil {
 			return nil, accessFailure("asking who calls", err)
 		}
-		if aws.ToString(me.Account) != f.account {
-			role := "arn:" + partitionOf(aws.ToString(me.Arn)) + ":iam::" + f.account + ":role/" + accountRole
+		if aws.ToString(me.Account) != account {
+			role := "arn:" + partitionOf(aws.ToString(me.Arn)) + ":iam::" + account + ":role/" + accountRole
 			provider := aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(a.sts, role, func(o *stscreds.AssumeRoleOptions) {
 				o.RoleSessionName = "chirograph"
 			}))
 			if _, err := provider.Retrieve(ctx); err != nil {
-				return nil, accessFailure("entering the account "+f.account, err)
+				return nil, hinted(accessFailure("entering the account "+account, err), "see whether it is there: "+self()+" account list")
 			}
 			a.cfg.Credentials = provider
-			a.sts = sts.NewFromConfig(a.cfg)
+			a.sts, a.organizations = sts.NewFromConfig(a.cfg), organizations.NewFromConfig(a.cfg)
 		}
 	}
-	a.iam, a.organizations = iam.NewFromConfig(a.cfg), organizations.NewFromConfig(a.cfg)
+	a.iam = iam.NewFromConfig(a.cfg)
 	return a, nil
 }
 
@@ -166,6 +171,7 @@ func completion(list func(ctx context.Context, a *access) ([]string, error)) cob
 		defer cancel()
 		cmd.SetContext(ctx)
 		f := &accessFlags{}
+		f.folder = cmd.Flags().Lookup("data-dir")
 		f.dataDir, _ = cmd.Flags().GetString("data-dir")
 		f.endpoint, _ = cmd.Flags().GetString("endpoint-url")
 		f.region, _ = cmd.Flags().GetString("region")
@@ -255,14 +261,24 @@ func accessFailure(doing string, err error) error {
 		return failure
 	}
 	switch api.ErrorCode() {
-	case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch":
-		e.hint = credentialsHint
+	case "InvalidClientTokenId", "UnrecognizedClientException":
+		e.hint = lockedOutHint()
+	case "SignatureDoesNotMatch":
+		e.hint = "the secret is not that of the access key"
 	case "ExpiredToken", "ExpiredTokenException":
 		e.hint = "assume the role again: " + self() + " role assume"
 	case "DeleteConflict":
 		e.hint = "--force removes what stands in the way as well"
 	}
 	return failure
+}
+
+// hinted gives an error its advice, unless it has some.
+func hinted(err error, hint string) error {
+	if e, ok := errors.AsType[*exitError](err); ok && e.hint == "" {
+		e.hint = hint
+	}
+	return err
 }
 
 // isCode says whether err is an error of the API with this code.
@@ -330,9 +346,13 @@ type profileKeys struct {
 	id, secret, token string
 }
 
-// profileFiles are the client files that profiles are written to: those that
-// the environment names, as "chirograph env" does, or else those of the data folder.
+// profileFiles are the client files that profiles are written to: those of
+// --data-dir, or else those that the environment names, as "chirograph env" does,
+// or else those of the default data folder.
 func (a *access) profileFiles() (config, credentials string, err error) {
+	if a.flags.folder.Changed {
+		return clientFiles(a.flags.dataDir)
+	}
 	config, credentials = os.Getenv("AWS_CONFIG_FILE"), os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
 	if config != "" && credentials != "" {
 		return config, credentials, nil

@@ -72,6 +72,9 @@ func (k newKeyInfo) rows() [][]string {
 // createKey makes a key. With a profile the secret goes there and nowhere else.
 func (a *access) createKey(ctx context.Context, user, profile string) (*newKeyInfo, error) {
 	out, err := a.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &user})
+	if isCode(err, "LimitExceeded") {
+		return nil, twoKeys(user)
+	}
 	if err != nil {
 		return nil, accessFailure("making the access key", err)
 	}
@@ -92,6 +95,11 @@ func (a *access) createKey(ctx context.Context, user, profile string) (*newKeyIn
 	}
 	k.Secret = ""
 	return k, nil
+}
+
+// twoKeys is the answer for a user who has as many keys as a user may.
+func twoKeys(user string) error {
+	return &exitError{code: exitFailure, hint: self() + " key list --user " + user + " shows them; delete one: " + self() + " key delete KEY", err: fmt.Errorf("the user %s has two keys already", user)}
 }
 
 func newKeyCreate() *cobra.Command {
@@ -266,7 +274,7 @@ func newKeyRotate() *cobra.Command {
 		}
 		out, err := a.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &user})
 		if isCode(err, "LimitExceeded") {
-			return &exitError{code: exitFailure, hint: "delete the inactive key: " + self() + " key list --user " + user, err: fmt.Errorf("the user %s has two keys already", user)}
+			return twoKeys(user)
 		}
 		if err != nil {
 			return accessFailure("making the access key", err)

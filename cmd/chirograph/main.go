@@ -136,10 +136,21 @@ wins over the environment, the environment over the file.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(fmt.Sprintf("see %q", cmd.CommandPath()+" --help"), "%w", err)
 	})
+	root.SetHelpFunc(help)
 	root.PersistentFlags().String("config", "", "configuration file (YAML, TOML or JSON) whose keys are flag names")
 	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(),
 		newAccount(), newUser(), newRole(), newAccessKey(), newPolicy(), newOIDCProvider())
 	return root
+}
+
+// help prints what cobra does, with --wait for --wait[=true|false].
+func help(cmd *cobra.Command, _ []string) {
+	text := cmd.Long
+	if text == "" {
+		text = cmd.Short
+	}
+	const values = "[=true|false]" // as wide as the column that it stands in
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", strings.TrimSpace(text), strings.ReplaceAll(cmd.UsageString(), values, strings.Repeat(" ", len(values))))
 }
 
 // version is the module's version, or the commit that was built.

@@ -46,7 +46,11 @@ func (a *access) provider(ctx context.Context, arn string) (providerInfo, error)
 	if err != nil {
 		return providerInfo{}, accessFailure("reading the provider", err)
 	}
-	return providerInfo{URL: "https://" + strings.TrimPrefix(aws.ToString(out.Url), "https://"), ARN: arn, Audiences: out.ClientIDList, Thumbprints: out.ThumbprintList, Created: aws.ToTime(out.CreateDate).UTC()}, nil
+	url := aws.ToString(out.Url)
+	if !strings.Contains(url, "://") { // as AWS answers
+		url = "https://" + url
+	}
+	return providerInfo{URL: url, ARN: arn, Audiences: out.ClientIDList, Thumbprints: out.ThumbprintList, Created: aws.ToTime(out.CreateDate).UTC()}, nil
 }
 
 func newOIDCProviderCreate() *cobra.Command {
@@ -100,8 +104,9 @@ func (a *access) providerARN(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	issuer := strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(url, "https://"), "http://"), "/")
 	for _, arn := range arns {
-		if _, rest, _ := strings.Cut(arn, ":oidc-provider/"); rest == strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/") {
+		if _, rest, _ := strings.Cut(arn, ":oidc-provider/"); rest == issuer {
 			return arn, nil
 		}
 	}

@@ -88,7 +88,7 @@ type trustFlags struct {
 
 func (f *trustFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "trust-policy", "", "file with the trust policy in JSON; - reads the standard input")
-	cmd.Flags().StringVar(&f.account, "trust-account", "", "account whose users may take the role on, if their own policies let them")
+	cmd.Flags().StringVar(&f.account, "trust-account", "", "account, by id or name, whose users may take the role on, if their own policies let them")
 	cmd.Flags().StringVar(&f.externalID, "external-id", "", "with --trust-account: the external id that must be given")
 	cmd.Flags().StringVar(&f.user, "trust-user", "", "user of this account who may take the role on")
 	cmd.Flags().StringVar(&f.oidc, "trust-oidc", "", "OIDC provider, by URL or ARN, whose tokens may take the role on")
@@ -119,7 +119,7 @@ func (f *trustFlags) policy(ctx context.Context, a *access) (string, error) {
 		}
 	}
 	if given != 1 {
-		return "", usageError("for example --trust-user alice", "one of --trust-user, --trust-account, --trust-oidc and --trust-policy is needed")
+		return "", usageError("for example --trust-user alice", "exactly one of --trust-user, --trust-account, --trust-oidc and --trust-policy is needed")
 	}
 	if f.file != "" {
 		return readDocument(a.cmd, "trust-policy", f.file)
@@ -132,7 +132,11 @@ func (f *trustFlags) policy(ctx context.Context, a *access) (string, error) {
 	s := trustStatement{Effect: "Allow", Action: "sts:AssumeRole"}
 	switch {
 	case f.account != "":
-		s.Principal = map[string]string{"AWS": prefix + f.account + ":root"}
+		id, err := a.accountID(ctx, f.account)
+		if err != nil {
+			return "", err
+		}
+		s.Principal = map[string]string{"AWS": prefix + id + ":root"}
 		if f.externalID != "" {
 			s.Condition = map[string]map[string]string{"StringEquals": {"sts:ExternalId": f.externalID}}
 		}
@@ -210,6 +214,9 @@ func newRoleCreate() *cobra.Command {
 		}
 		return a.print(r)
 	})
+	cmd.Example = `  chirograph role create issuing --trust-user web --policy AWSPrivateCAUser
+  chirograph role create deploy --trust-oidc https://token.actions.githubusercontent.com \
+    --oidc-subject 'repo:example/app:ref:refs/heads/main' --policy AWSPrivateCAUser`
 	trust.register(cmd)
 	cmd.Flags().StringArrayVar(&policies, "policy", nil, "policy to attach, by name or ARN; may be repeated")
 	cmd.Flags().DurationVar(&longest, "max-session", time.Hour, "longest session, from 1h to 12h")
@@ -378,7 +385,11 @@ func newRoleAssume() *cobra.Command {
 		}
 		out, err := a.sts.AssumeRole(ctx, in)
 		if err != nil {
-			return accessFailure("taking on the role", err)
+			failure := accessFailure("taking on the role", err)
+			if isCode(err, "AccessDenied") {
+				return hinted(failure, "the role must be there, and its trust policy must name you: "+self()+" role show "+shellQuote(args[0]))
+			}
+			return failure
 		}
 		c := out.Credentials
 		s := sessionInfo{Version: 1, ID: aws.ToString(c.AccessKeyId), Secret: aws.ToString(c.SecretAccessKey), Token: aws.ToString(c.SessionToken), Expiration: aws.ToTime(c.Expiration).UTC()}
@@ -394,6 +405,8 @@ func newRoleAssume() *cobra.Command {
 		return s.writeExports(a.cmd.OutOrStdout())
 	})
 	completeFirst(cmd, roleNames)
+	cmd.Example = `  eval "$(chirograph role assume issuing)"
+  chirograph role assume issuing --duration 4h --profile issuing`
 	cmd.Flags().StringVar(&name, "session-name", "chirograph", "name of the session, which logs and ARNs show")
 	cmd.Flags().StringVar(&externalID, "external-id", "", "external id that the role's trust policy asks for")
 	cmd.Flags().DurationVar(&length, "duration", time.Hour, "how long the session lasts, from 15m to the role's longest")

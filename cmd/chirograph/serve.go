@@ -102,10 +102,10 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server: the API, and a bucket service for the reports",
-		Long: `serve runs everything in one process: AWS Private CA's API with STS on --listen,
-and an S3-compatible bucket service on --s3-listen. On first start it makes the
-data folder, an administrator's access key and the files that point the aws CLI
-and the AWS SDKs at it (see chirograph env).
+		Long: `serve runs everything in one process: AWS Private CA's API with IAM, STS and
+Organizations on --listen, and an S3-compatible bucket service on --s3-listen. On
+first start it makes the data folder, an administrator's access key and the files
+that point the aws CLI and the AWS SDKs at it (see chirograph env).
 
 SIGINT or SIGTERM stops it gracefully; a report that is being written goes on
 at the next start.`,
@@ -124,7 +124,7 @@ at the next start.`,
 					return
 				}
 				out := cmd.ErrOrStderr()
-				fmt.Fprintf(out, "chirograph %s\n  API          %s  (acm-pca, sts; health at %s/healthz, metrics at %s/metrics)\n", version(), e.API, e.API, e.API)
+				fmt.Fprintf(out, "chirograph %s\n  API          %s  (acm-pca, iam, sts, organizations; health at %s/healthz, metrics at %s/metrics)\n", version(), e.API, e.API, e.API)
 				if e.S3 != "" {
 					fmt.Fprintf(out, "  buckets      %s  (S3)\n", e.S3)
 				}
@@ -185,6 +185,7 @@ at the next start.`,
 
 var servicePrincipal = regexp.MustCompile(`^[a-z0-9.-]+\.amazonaws\.com(\.cn)?$`)
 var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+var partitionName = regexp.MustCompile(`^aws(-[a-z]+)*$`)
 var regionName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // check refuses settings that contradict each other before anything is opened.
@@ -194,8 +195,8 @@ func (c *serveConfig) check() error {
 		return usageError("", "--account %q is not an account id of 12 digits", c.Account)
 	case c.Region != "" && !regionName.MatchString(c.Region):
 		return usageError("", "--region %q is not a region name such as us-east-1", c.Region)
-	case c.Partition != "" && !regionName.MatchString(c.Partition):
-		return usageError("", "--partition %q is not a partition name such as aws", c.Partition)
+	case c.Partition != "" && !partitionName.MatchString(c.Partition):
+		return usageError("", "--partition %q is not a partition of AWS such as aws, aws-cn or aws-us-gov", c.Partition)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return usageError("", "--tls-cert and --tls-key belong together")
 	case c.AuditMinInterval < 0:

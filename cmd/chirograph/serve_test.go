@@ -135,6 +135,7 @@ func TestServeRefusesSettings(t *testing.T) {
 		{[]string{"--listen", "nonsense"}, "is not an address"},
 		{[]string{"--account", "123"}, "12 digits"},
 		{[]string{"--region", "US East"}, "region name"},
+		{[]string{"--partition", "asw"}, "partition of AWS"},
 		{[]string{"--tls-cert", "x"}, "belong together"},
 		{[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"}, "--tls-cert, --tls-key"},
 		{[]string{"--audit-min-interval", "-1s"}, "must not be negative"},
@@ -415,6 +416,14 @@ func TestEnv(t *testing.T) {
 
 // TestTour runs the README's first command. It checks its own reports, so it
 // fails when one is wrong.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	code, out, _ := command(t, "user", "create", "--help")
+	if code != exitOK || !strings.HasPrefix(out, "Make a user") || !strings.Contains(out, "Examples:\n  chirograph user create") || strings.Contains(out, "true|false") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
 func TestTour(t *testing.T) {
 	before, err := filepath.Glob(filepath.Join(os.TempDir(), "chirograph-tour-*"))
 	if err != nil {

@@ -127,6 +127,8 @@ func newUserCreate() *cobra.Command {
 		}
 		return a.print(u)
 	})
+	cmd.Example = `  chirograph user create auditor --policy AWSPrivateCAAuditor --profile auditor
+  chirograph user create web --policy AWSPrivateCAUser --key --output json`
 	cmd.Flags().StringArrayVar(&policies, "policy", nil, "policy to attach, by name or ARN; may be repeated")
 	cmd.Flags().BoolVar(&key, "key", false, "make an access key, and print it")
 	cmd.Flags().StringVar(&profile, "profile", "", "make an access key and write it into the data folder's client files as this profile, instead of printing its secret")

@@ -103,8 +103,11 @@ func (s *Service) GetOpenIDConnectProvider(ctx context.Context, in *GetOpenIDCon
 	if err != nil {
 		return nil, err
 	}
-	_, short, _ := strings.Cut(p.ARN, ":oidc-provider/")
-	return &GetOpenIDConnectProviderOutput{Url: short, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: p.CreatedAt, Tags: tagsOf(p.Tags)}, nil
+	_, issuer, _ := strings.Cut(p.ARN, ":oidc-provider/")
+	if strings.HasPrefix(p.URL, "http://") { // which AWS does not have
+		issuer = p.URL
+	}
+	return &GetOpenIDConnectProviderOutput{Url: issuer, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: p.CreatedAt, Tags: tagsOf(p.Tags)}, nil
 }
 
 // ListOpenIDConnectProviders is iam:ListOpenIDConnectProviders.
