@@ -583,6 +583,7 @@ func TestRolesAndBoundaries(t *testing.T) {
 	h := newHouse(t)
 	ctx := h.root(t, management)
 	for _, trust := range []string{`{}`, allowAll,
+		trusting(`{"AWS":"rich"}`, ""), trusting(`{"AWS":["123456789012","12"]}`, ""), trusting(`{"AWS":"arn:aws:iam::12:root"}`, ""), trusting(`{"AWS":"arn:aws:iam::123456789012:user/*"}`, ""),
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"s3:GetObject"}]}`,
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole","Resource":"*"}]}`,
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:Externalid2":"x"}}}]}`,

@@ -3,6 +3,8 @@ package identity
 import (
 	"context"
 	"errors"
+	"net/http"
+	"regexp"
 	"slices"
 	"time"
 
@@ -22,6 +24,10 @@ func (s *Service) roleOf(i *store.Identity) *Role {
 	return r
 }
 
+// principal is an AWS principal of a trust policy other than everybody. It may
+// be gone or not there yet, unlike at AWS.
+var principal = regexp.MustCompile(`^([0-9]{12}|A(ID|RO)A[A-Z0-9]+|arn:[a-z-]+:(iam::[0-9]{12}:(root|(user|role)/[^*?]+)|sts::[0-9]{12}:(assumed-role|federated-user)/[^*?]+))$`)
+
 func checkTrust(document string) error {
 	p, err := iam.ParseTrustPolicy([]byte(document))
 	if err != nil {
@@ -30,6 +36,13 @@ func checkTrust(document string) error {
 	// As at AWS. Allowed to all but some, a role would trust strangers' tokens.
 	if slices.ContainsFunc(p.Statements(), func(s iam.Statement) bool { return s.NotPrincipal }) {
 		return malformedPolicy(errors.New("a trust policy has no NotPrincipal; name in Principal who may assume the role"))
+	}
+	for _, s := range p.Statements() {
+		for _, who := range s.Principals {
+			if who.Type == "AWS" && who.Value != "*" && !principal.MatchString(who.Value) {
+				return refuse(http.StatusBadRequest, "MalformedPolicyDocument", "Invalid principal in policy: %q:%q. Give an account of 12 digits, the ARN of its root, a user, a role or a session, or the id of a user or role.", who.Type, who.Value)
+			}
+		}
 	}
 	if characters(document) > maxTrustText {
 		return limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", maxTrustText)
