@@ -1,8 +1,11 @@
 package local
 
 import (
+	"bytes"
 	"io"
+	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -374,4 +377,17 @@ func TestACLsAndLimits(t *testing.T) {
 	wantCode(t, get(limited), "AccessDenied")
 	limited.Session, limited.Suspended = nil, true
 	wantCode(t, get(limited), "AccessDenied")
+}
+
+func TestDeniedRequestsAreLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer // read after the answer, before which the line is written
+	f := startIn(t, filepath.Join(t.TempDir(), "buckets"), func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	_, err := f.client(t, "AKNOBODY").CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("mine")})
+	wantCode(t, err, "AccessDenied")
+	for _, want := range []string{"bucket request denied", "s3:CreateBucket", "user/nobody", "/mine"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in\n%s", want, log.String())
+		}
+	}
 }

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -169,6 +170,14 @@ func (s *Service) errorReply(q *request, err error) *reply {
 	ctx := q.http.Context()
 	if internal && ctx.Err() == nil {
 		s.cfg.Log.ErrorContext(ctx, "serving a bucket request", slog.String("operation", q.name()), slog.String("request", q.id), slog.Any("error", err))
+	}
+	if e.code == "AccessDenied" {
+		who := ""
+		if q.principal != nil {
+			who = cmp.Or(q.principal.ARN, q.principal.Service)
+		}
+		s.cfg.Log.InfoContext(ctx, "bucket request denied", slog.String("operation", "s3:"+q.name()), slog.String("principal", who),
+			slog.String("resource", q.http.URL.Path), slog.String("request_id", q.id), slog.Any("error", err))
 	}
 	r := newReply(e.httpStatus())
 	for name, values := range e.header {

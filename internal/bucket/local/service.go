@@ -50,7 +50,7 @@ type Config struct {
 	// "chirograph-internal-". Only in-process principals with a Service reach
 	// them, with every right; for all others they do not exist.
 	InternalBuckets string
-	// Log takes background failures and the causes of InternalError answers; default slog.Default.
+	// Log takes denied requests, background failures and the causes of InternalError answers; default slog.Default.
 	Log *slog.Logger
 	// Now is the clock; default time.Now.
 	Now func() time.Time
