@@ -38,7 +38,8 @@ func (a authority) subordinate(t *testing.T, key types.KeyAlgorithm, sig types.S
 	sub := a.create(t, types.CertificateAuthorityTypeSubordinate, key, sig)
 	arn := must(a.issue(t.Context(), sub.csr(t), func(in *acmpca.IssueCertificateInput) {
 		in.TemplateArn = &template
-		in.Validity = &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(3)}
+		// As long as its issuer: relative to now it would end after one that is as young.
+		in.Validity = &types.Validity{Type: types.ValidityPeriodTypeAbsolute, Value: aws.Int64(a.describe(t).NotAfter.Unix())}
 	}))(t)
 	cert, chain := a.get(t, arn)
 	must(a.pca.ImportCertificateAuthorityCertificate(t.Context(), &acmpca.ImportCertificateAuthorityCertificateInput{

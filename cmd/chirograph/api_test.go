@@ -407,7 +407,7 @@ func TestKeyAlgorithms(t *testing.T) {
 		{types.KeyAlgorithmRsa2048, types.SigningAlgorithmSha256withecdsa},
 		{types.KeyAlgorithmEcPrime256v1, types.SigningAlgorithmSha256withrsa},
 		{types.KeyAlgorithmSm2, types.SigningAlgorithmSm3withsm2},
-		{types.KeyAlgorithmMlDsa65, types.SigningAlgorithmMlDsa65},
+		{types.KeyAlgorithmMlDsa65, types.SigningAlgorithmMlDsa44},
 	} {
 		_, err := i.pca.CreateCertificateAuthority(t.Context(), &acmpca.CreateCertificateAuthorityInput{
 			CertificateAuthorityType:          types.CertificateAuthorityTypeRoot,
