@@ -107,7 +107,7 @@ func newAccess(cmd *cobra.Command, f *accessFlags) (*access, error) {
 				o.RoleSessionName = "chirograph"
 			}))
 			if _, err := provider.Retrieve(ctx); err != nil {
-				return nil, hinted(accessFailure("entering the account "+account, err), "see whether it is there: "+self()+" account list")
+				return nil, hinted(accessFailure("entering the account "+account, err), self()+" account list shows the accounts")
 			}
 			a.cfg.Credentials = provider
 			a.sts, a.organizations = sts.NewFromConfig(a.cfg), organizations.NewFromConfig(a.cfg)
