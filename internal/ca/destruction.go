@@ -52,6 +52,8 @@ func (s *Service) destroyKeys() {
 // destroyDue destroys what is due and tells when something will be; zero when
 // nothing is known.
 func (s *Service) destroyDue(ctx context.Context) (next time.Time) {
+	s.destroying.Lock() // two would stumble over each other's files
+	defer s.destroying.Unlock()
 	s.mu.Lock()
 	deleted := slices.Collect(maps.Values(s.deleted))
 	s.mu.Unlock()

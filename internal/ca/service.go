@@ -156,6 +156,7 @@ type Service struct {
 	mu          sync.Mutex
 	authorities map[string]*authority
 	deleted     map[string]*authority // whose key is to be destroyed, now or when they can no longer be restored
+	destroying  sync.Mutex            // one run of destroyDue at a time
 
 	counting sync.Mutex // held from the count of an account's CAs until there is one more
 
