@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-.PHONY: help build test race clients vet tools fuzz crash bench clean
+.PHONY: help build test race clients consul vet tools fuzz crash bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,8 +21,10 @@ test: tools vet race clients fuzz ## install what is needed, build, and run ever
 race: build ## run every suite with the race detector
 	go test -race -timeout 12m ./...
 
-clients: ## run Consul's and cert-manager's own code against the server
+clients: ## run cert-manager's issuer against the server
 	cd clients/issuer && go test -count=1 -vet=off ./...
+
+consul: build ## run Consul's own acceptance tests against the server; downloads a gigabyte of modules, so not part of test
 	cd clients/consul && go test -count=1 -vet=off ./...
 
 vet: ## check formatting, and go vet
