@@ -31,7 +31,12 @@ func (s *Service) DeleteCertificateAuthority(ctx context.Context, in *pca.Delete
 		case pca.CertificateAuthorityStatus_PENDING_CERTIFICATE, pca.CertificateAuthorityStatus_DISABLED, pca.CertificateAuthorityStatus_EXPIRED:
 			next.RestorableUntil = s.stamp().Add(time.Duration(days) * 24 * time.Hour)
 		default:
-			return false, pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for deletion.")
+			advice := "."
+			if status == pca.CertificateAuthorityStatus_ACTIVE {
+				advice = "; update its Status to DISABLED first."
+			}
+			// The first sentence is AWS's, which clients match.
+			return false, pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for deletion. It is in the %s state%s", status, advice)
 		}
 		next.DeletedFrom, next.Status = next.Status, pca.CertificateAuthorityStatus_DELETED
 		next.LastStateChangeAt = s.stamp()

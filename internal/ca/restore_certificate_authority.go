@@ -17,7 +17,7 @@ func (s *Service) RestoreCertificateAuthority(ctx context.Context, in *pca.Resto
 	}
 	return nil, s.settle(ctx, a, func(next *store.CertificateAuthority) (bool, error) {
 		if next.Status != pca.CertificateAuthorityStatus_DELETED {
-			return false, pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for restoration.")
+			return false, pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for restoration. It is in the %s state; only deleted ones are restored.", s.status(next))
 		}
 		next.Status, next.DeletedFrom = next.DeletedFrom, ""
 		next.RestorableUntil = time.Time{}
