@@ -37,7 +37,9 @@ if [[ ! -x $dir/openssl35 ]]; then
 	else
 		echo "fetching OpenSSL 3.5 from Debian 13"
 		keys=/usr/share/keyrings/debian-archive-keyring.gpg
-		echo "deb [signed-by=$keys] http://deb.debian.org/debian trixie main" >"$dir/openssl35.d/sources.list"
+		# From where this machine has its packages; DEBIAN_MIRROR for one that is no Debian.
+		mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed '/security/d' | sed -n 1p)}
+		echo "deb [signed-by=$keys] $mirror trixie main" >"$dir/openssl35.d/sources.list"
 		options=(-qq -o Debug::NoLocking=1 -o APT::Sandbox::User= -o Acquire::Retries=3 -o Acquire::Languages=none
 			-o Dir::Etc::SourceList="$dir/openssl35.d/sources.list" -o Dir::Etc::SourceParts=-
 			-o Dir::State::Lists="$dir/openssl35.d/lists" -o Dir::State::Status=/dev/null -o Dir::Cache="$dir/openssl35.d/cache")
