@@ -21,7 +21,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/netip"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -458,18 +457,7 @@ func (h *Handler) authorize(ctx context.Context, c *call, action, resource, acco
 // conditions are the condition keys of access.md 2 that the request itself
 // gives; those of the caller come with it, those of the CA with Authorize.
 func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
-	now := h.cfg.Now().UTC()
-	m := map[string][]string{
-		"aws:SecureTransport": {strconv.FormatBool(r.TLS != nil)},
-		"aws:CurrentTime":     {now.Format(time.RFC3339)},
-		"aws:EpochTime":       {strconv.FormatInt(now.Unix(), 10)},
-	}
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		m["aws:SourceIp"] = []string{a.Addr().Unmap().WithZone("").String()}
-	}
-	if agent := r.UserAgent(); agent != "" {
-		m["aws:UserAgent"] = []string{agent}
-	}
+	m := map[string][]string{}
 	switch in := in.(type) {
 	case interface{ Conditions() map[string][]string }:
 		maps.Copy(m, in.Conditions())
@@ -482,6 +470,7 @@ func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
 	case *pca.UntagCertificateAuthorityRequest:
 		tagConditions(m, in.Tags)
 	}
+	iam.SetRequestConditions(m, r, h.cfg.Now())
 	return m
 }
 

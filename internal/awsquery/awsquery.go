@@ -18,7 +18,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"reflect"
@@ -462,16 +461,7 @@ func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
 	if own, ok := in.(interface{ Conditions() map[string][]string }); ok {
 		m = own.Conditions()
 	}
-	now := h.cfg.Now().UTC()
-	m["aws:SecureTransport"] = []string{strconv.FormatBool(r.TLS != nil)}
-	m["aws:CurrentTime"] = []string{now.Format(time.RFC3339)}
-	m["aws:EpochTime"] = []string{strconv.FormatInt(now.Unix(), 10)}
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		m["aws:SourceIp"] = []string{a.Addr().Unmap().WithZone("").String()}
-	}
-	if agent := r.UserAgent(); agent != "" {
-		m["aws:UserAgent"] = []string{agent}
-	}
+	iam.SetRequestConditions(m, r, h.cfg.Now())
 	return m
 }
 

@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"chirograph.dev/internal/iam"
@@ -492,12 +491,9 @@ func (s *Service) conditions(q *request) map[string][]string {
 	if q.principal != nil && q.principal.Service != "" {
 		return c
 	}
-	now := s.cfg.Now().UTC()
-	set("aws:CurrentTime", now.Format(time.RFC3339))
-	set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
-	if a, err := netip.ParseAddrPort(q.http.RemoteAddr); err == nil {
-		set("aws:SourceIp", a.Addr().Unmap().WithZone("").String())
-	}
+	now, secure := s.cfg.Now(), c["aws:SecureTransport"]
+	iam.SetRequestConditions(c, q.http, now)
+	c["aws:SecureTransport"] = secure
 	set("aws:UserAgent", q.header.Get("User-Agent"))
 	set("aws:Referer", q.header.Get("Referer"))
 	if bucket, key, err := splitCopySource(q.header.Get("X-Amz-Copy-Source")); err == nil {
