@@ -49,10 +49,12 @@ if [[ ! -x $dir/openssl35 ]]; then
 			dpkg-deb -x "$package" "$dir/openssl35.d/root"
 		done
 		rm -rf "$dir"/openssl35.d/{lists,cache} "$dir"/openssl35.d/*.deb
+		libraries=$(dirname "$(find "$dir/openssl35.d/root" -name libcrypto.so.3 -print -quit)")
+		loader=$(find "$libraries" -name 'ld-linux*.so.*' -print -quit)
+		program=$(find "$dir/openssl35.d/root" -type f -name openssl -perm -u+x -print -quit)
 		cat >"$dir/openssl35.d/openssl" <<EOF
 #!/usr/bin/env bash
-libraries=\$(echo "$dir"/openssl35.d/root/usr/lib/*-linux-gnu*)
-exec "\$libraries"/ld-linux*.so.* --library-path "\$libraries" "$dir/openssl35.d/root/usr/bin/openssl" "\$@"
+exec "$loader" --library-path "$libraries" "$program" "\$@"
 EOF
 		chmod +x "$dir/openssl35.d/openssl"
 		"$dir/openssl35.d/openssl" list -public-key-algorithms | grep ML-DSA-65 >/dev/null
