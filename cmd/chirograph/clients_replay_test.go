@@ -150,9 +150,12 @@ func TestSPIREWithARole(t *testing.T) {
 func (i *instance) subordinate(t *testing.T, root authority, template string) authority {
 	t.Helper()
 	sub := i.create(t, types.CertificateAuthorityTypeSubordinate, types.KeyAlgorithmEcPrime256v1, types.SigningAlgorithmSha256withecdsa)
+	// Every level ends before the one above: the same number of years would not
+	// when a second passes between the two.
+	end := root.describe(t).NotAfter.AddDate(0, 0, -1)
 	arn := must(root.issue(t.Context(), sub.csr(t), func(in *acmpca.IssueCertificateInput) {
 		in.TemplateArn = aws.String("arn:aws:acm-pca:::template/" + template)
-		in.Validity = &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(3)}
+		in.Validity = &types.Validity{Type: types.ValidityPeriodTypeAbsolute, Value: aws.Int64(end.Unix())}
 	}))(t)
 	cert, chain := root.get(t, arn)
 	must(i.pca.ImportCertificateAuthorityCertificate(t.Context(), &acmpca.ImportCertificateAuthorityCertificateInput{
