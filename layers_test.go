@@ -31,17 +31,24 @@ var floors = map[string]int{
 	"internal/bucket":   1,
 
 	"internal/ca":              2,
-	"internal/auditreport":     2,
 	"internal/identity":        2,
+	"internal/proof":           2,
+	"internal/witness":         2,
+	"internal/anchor":          2,
 	"internal/store/storetest": 2,
 
-	"internal/server": 3,
+	"internal/auditreport": 3,
+	"internal/auditlog":    3,
+	"internal/fsck":        3,
 
-	"internal/bench": 4, // starts and seeds servers for the two below
+	"internal/server": 4,
 
-	"cmd":   5,
-	"bench": 5,
-	"crash": 5,
+	"internal/bench": 5, // starts and seeds servers for those below
+
+	"cmd":     6,
+	"bench":   6,
+	"crash":   6,
+	"clients": 6,
 }
 
 func TestLayers(t *testing.T) {

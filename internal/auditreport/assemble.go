@@ -3,6 +3,7 @@ package auditreport
 import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/certlog/rendering"
 	"chirograph.dev/internal/pca"
 )
 
@@ -72,7 +73,7 @@ type assembler struct {
 
 func (a *assembler) add(c chunk) error {
 	if a.rows == 0 && c.rows > 0 && a.format == pca.AuditReportResponseFormat_JSON {
-		c.buf[0] = '[' // was the comma after the row before
+		copy(c.buf, rendering.JSONStart) // was the separator from the row before
 	}
 	if len(a.next.buf) == 0 {
 		a.buffers.put(a.next.buf)
@@ -139,9 +140,9 @@ func (a *assembler) finish() error {
 	switch {
 	case a.format == pca.AuditReportResponseFormat_CSV:
 	case a.rows == 0:
-		a.next.buf = append(a.next.buf, "[\n]\n"...)
+		a.next.buf = append(a.next.buf, rendering.JSONEmpty...)
 	default:
-		a.next.buf = append(a.next.buf, "\n]\n"...)
+		a.next.buf = append(a.next.buf, rendering.JSONEnd...)
 	}
 	a.next.hi = a.size
 	if a.uniform > 0 {

@@ -22,6 +22,8 @@ import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/local"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/certlog/rendering"
+	"chirograph.dev/internal/certlog/rendering/renderingtest"
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
@@ -387,7 +389,7 @@ func (h *house) replay(size uint64, format pca.AuditReportResponseFormat) []byte
 		if e.Type != certlog.TypeIssue {
 			return
 		}
-		row := &Row{
+		row := &rendering.Row{
 			Account: e.Account, Principal: e.Principal, CAARN: []byte(caARN(testCA)), Serial: e.Serial, Subject: e.Subject,
 			NotBefore: e.NotBefore, NotAfter: e.NotAfter, IssuedAt: e.Time / 1000, Template: e.TemplateARN,
 		}
@@ -395,14 +397,14 @@ func (h *house) replay(size uint64, format pca.AuditReportResponseFormat) []byte
 			row.Revoked, row.RevokedAt, row.Reason = true, v.Time/1000, v.Reason
 		}
 		if format == pca.AuditReportResponseFormat_CSV {
-			rows = append(rows, oracleCSV(h.t, row))
+			rows = append(rows, renderingtest.CSV(h.t, row))
 		} else {
-			rows = append(rows, oracleJSON(h.t, row))
+			rows = append(rows, renderingtest.JSON(h.t, row))
 		}
 	})
 	var b bytes.Buffer
 	if format == pca.AuditReportResponseFormat_CSV {
-		b.WriteString(CSVHeader)
+		b.WriteString(rendering.CSVHeader)
 		for _, r := range rows {
 			b.WriteString(r)
 		}

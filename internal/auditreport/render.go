@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/certlog/rendering"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -14,8 +15,8 @@ import (
 // errLog says that the log does not read as it was written. No retry helps.
 var errLog = errors.New("the log of the certificate authority is damaged")
 
-// chunk is a run of rendered rows. A JSON row begins with ",\n"; the assembler
-// makes that "[\n" for the first row of a report. The chunk of the log's
+// chunk is a run of rendered rows. A JSON row begins with the separator; the
+// assembler makes that the start for the first row of a report. The chunk of the log's
 // beginning holds the header of a CSV report.
 type chunk struct {
 	buf           []byte
@@ -94,9 +95,9 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 // scribe renders one block at a time and keeps what it needs for that.
 type scribe struct {
 	*renderer
-	encoder     encoder
+	encoder     rendering.Encoder
 	entry       certlog.Entry
-	row         Row
+	row         rendering.Row
 	revocations []store.Revocation
 }
 
@@ -113,7 +114,7 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 
 	c := chunk{buf: s.buffers.get(hi - lo), lo: lo}
 	if lo == 0 && s.format == pca.AuditReportResponseFormat_CSV {
-		c.buf = append(c.buf, CSVHeader...)
+		c.buf = append(c.buf, rendering.CSVHeader...)
 	}
 	send := func() error {
 		select {
@@ -138,7 +139,7 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 		var v *store.Revocation
 		if len(revocations) > 0 && revocations[0].IssueIndex == index {
 			v, revocations = &revocations[0], revocations[1:]
-			if !knownReason(v.Reason) {
+			if !rendering.KnownReason(v.Reason) {
 				return fmt.Errorf("%w: entry %d revokes for the unknown reason %d", errLog, v.RevokeIndex, v.Reason)
 			}
 			c.revoked++
@@ -168,30 +169,17 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 
 // append renders the entry, an issued certificate, with its revocation or nil.
 func (s *scribe) append(c *chunk, v *store.Revocation) {
-	e := &s.entry
-	s.row = Row{
-		Account: e.Account, Principal: servicePrincipal(e.Principal), CAARN: s.caARN, Serial: e.Serial, Subject: e.Subject,
-		NotBefore: e.NotBefore, NotAfter: e.NotAfter, IssuedAt: e.Time / 1000, Template: e.TemplateARN,
-	}
+	s.row.Issued(&s.entry, s.caARN)
 	if v != nil {
-		s.row.Revoked, s.row.RevokedAt, s.row.Reason = true, v.Time/1000, v.Reason
+		s.row.Revoke(v.Time, v.Reason)
 	}
 	if s.format == pca.AuditReportResponseFormat_CSV {
-		c.buf = s.encoder.appendCSV(c.buf, &s.row)
+		c.buf = s.encoder.AppendCSV(c.buf, &s.row)
 	} else {
-		c.buf = append(c.buf, ',', '\n')
-		c.buf = s.encoder.appendJSON(c.buf, &s.row)
+		c.buf = append(c.buf, rendering.JSONSeparator...)
+		c.buf = s.encoder.AppendJSON(c.buf, &s.row)
 	}
 	c.rows++
-}
-
-// servicePrincipal is what stands in requestedByServicePrincipal: the caller
-// when it is a service. People and programs have ARNs, services have not.
-func servicePrincipal(caller []byte) []byte {
-	if len(caller) > 4 && string(caller[:4]) == "arn:" {
-		return nil
-	}
-	return caller
 }
 
 // buffers hands out the big byte slices that the rows of one report are

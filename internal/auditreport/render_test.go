@@ -14,6 +14,7 @@ import (
 
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/certlog/rendering/renderingtest"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -79,7 +80,7 @@ func TestRender(t *testing.T) {
 	t.Parallel()
 	subjects := func(rnd *rand.Rand, long int) func() string {
 		return func() string {
-			s := fmt.Sprintf("CN=host-%d.example,O=%s", rnd.IntN(1e9), awkward[rnd.IntN(len(awkward))])
+			s := fmt.Sprintf("CN=host-%d.example,O=%s", rnd.IntN(1e9), renderingtest.Awkward[rnd.IntN(len(renderingtest.Awkward))])
 			if long > 0 {
 				s += strings.Repeat("x", rnd.IntN(long))
 			}
@@ -171,8 +172,8 @@ func TestLayout(t *testing.T) {
 func goldenLog(t testing.TB) (*house, uint64) {
 	h := newHouse(t)
 	h.append(testCA, certlog.Entry{Type: certlog.TypeSign, Time: 2, Label: []byte("csr")})
-	for _, v := range vectors(t) {
-		row := v.row(t)
+	for _, v := range renderingtest.Vectors(t) {
+		row := v.Row(t)
 		e := certlog.Entry{
 			Type: certlog.TypeIssue, Time: row.IssuedAt*1000 + 999, Serial: row.Serial, NotBefore: row.NotBefore, NotAfter: row.NotAfter,
 			Account: row.Account, Principal: row.Principal, TemplateARN: row.Template, Subject: row.Subject,
@@ -212,22 +213,10 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		same(t, file, got, want)
-		for i, v := range vectors(t) {
-			if format == pca.AuditReportResponseFormat_CSV && !strings.Contains(string(got), "\n"+strings.ReplaceAll(v.WantCSVRecord, vectorCA, caARN(testCA))+"\n") {
+		for i, v := range renderingtest.Vectors(t) {
+			if format == pca.AuditReportResponseFormat_CSV && !strings.Contains(string(got), "\n"+strings.ReplaceAll(v.WantCSVRecord, renderingtest.CA, caARN(testCA))+"\n") {
 				t.Errorf("%s is not row %d", v.Name, i)
 			}
-		}
-	}
-}
-
-// TestCallers: only a service stands in requestedByServicePrincipal.
-func TestCallers(t *testing.T) {
-	t.Parallel()
-	for caller, want := range map[string]string{
-		"": "", "acm.amazonaws.com": "acm.amazonaws.com", "arn:aws:iam::123456789012:user/admin": "", "arn:aws-cn:sts::1:assumed-role/x": "",
-	} {
-		if got := string(servicePrincipal([]byte(caller))); got != want {
-			t.Errorf("%q: %q, want %q", caller, got, want)
 		}
 	}
 }

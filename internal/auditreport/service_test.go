@@ -23,6 +23,8 @@ import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/buckettest"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/certlog/rendering"
+	"chirograph.dev/internal/certlog/rendering/renderingtest"
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
@@ -99,7 +101,7 @@ func TestReport(t *testing.T) {
 				lists[format] = append(lists[format], f[2])
 			}
 		} else {
-			var rows []jsonRow
+			var rows []renderingtest.Members
 			if err := json.Unmarshal(body, &rows); err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +135,7 @@ func TestReportWithoutRows(t *testing.T) {
 	h.bucket()
 	s := h.service(interval(0))
 	defer start(t, s)()
-	for format, want := range map[pca.AuditReportResponseFormat]string{pca.AuditReportResponseFormat_JSON: "[\n]\n", pca.AuditReportResponseFormat_CSV: CSVHeader} {
+	for format, want := range map[pca.AuditReportResponseFormat]string{pca.AuditReportResponseFormat_JSON: "[\n]\n", pca.AuditReportResponseFormat_CSV: rendering.CSVHeader} {
 		out := h.mustCreate(s, format)
 		if r := h.wait(s, out.AuditReportId); r.Status != pca.AuditReportStatus_SUCCESS || r.Rows != 0 {
 			t.Errorf("record %+v", r)

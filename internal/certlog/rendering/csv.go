@@ -1,4 +1,4 @@
-package auditreport
+package rendering
 
 import (
 	"bytes"
@@ -8,15 +8,10 @@ import (
 // CSVHeader is the first line of every CSV report (audit-report.md 8.2).
 const CSVHeader = "awsAccountId,requestedByServicePrincipal,certificateArn,serial,subject,notBefore,notAfter,issuedAt,revokedAt,revocationReason,templateArn\n"
 
-// AppendCSVRow appends a row as one RFC 4180 record of eleven fields with its
+// AppendCSV appends a row as one RFC 4180 record of eleven fields with its
 // line end, LF. A field is quoted only when it holds a comma, a quote, CR or
 // LF, or begins or ends with a space. Bytes that are not UTF-8 become U+FFFD.
-func AppendCSVRow(dst []byte, row *Row) []byte {
-	var e encoder
-	return e.appendCSV(dst, row)
-}
-
-func (e *encoder) appendCSV(dst []byte, row *Row) []byte {
+func (e *Encoder) AppendCSV(dst []byte, row *Row) []byte {
 	dst = appendCSVField(dst, row.Account)
 	dst = append(dst, ',')
 	dst = appendCSVField(dst, row.Principal)

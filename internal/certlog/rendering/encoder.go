@@ -1,4 +1,4 @@
-package auditreport
+package rendering
 
 import (
 	"encoding/binary"
@@ -20,19 +20,21 @@ var reasons = [...]string{
 }
 
 // reason is the API's name of a CRLReason; UNSPECIFIED for one that it does
-// not know, which the renderer refuses before.
+// not know, which those who render refuse before.
 func reason(n uint8) string {
-	if int(n) < len(reasons) && reasons[n] != "" {
+	if KnownReason(n) {
 		return reasons[n]
 	}
 	return reasons[0]
 }
 
-func knownReason(n uint8) bool { return int(n) < len(reasons) && reasons[n] != "" }
+// KnownReason tells whether a CRLReason has a name in the API. An entry with
+// another one cannot be rendered.
+func KnownReason(n uint8) bool { return int(n) < len(reasons) && reasons[n] != "" }
 
-// encoder writes rows; it remembers the dates of the one before. The zero
+// Encoder writes rows; it remembers the dates of the one before. The zero
 // value is ready. Not safe for concurrent use.
-type encoder struct{ notBefore, notAfter, issuedAt, revokedAt day }
+type Encoder struct{ notBefore, notAfter, issuedAt, revokedAt day }
 
 const timeLayout = "2006-01-02T15:04:05-0700"
 

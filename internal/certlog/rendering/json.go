@@ -1,16 +1,22 @@
-package auditreport
+package rendering
 
 import "unicode/utf8"
 
-// AppendJSONRow appends a row as compact JSON, without a line end: the members
+// A JSON report is JSONStart, the rows with JSONSeparator between them, and
+// JSONEnd; without rows it is JSONEmpty (audit-report.md 8.1). Start and
+// separator are of equal length and differ in their first byte, so rows can be
+// rendered before it is known which of them is the first.
+const (
+	JSONStart     = "[\n"
+	JSONSeparator = ",\n"
+	JSONEnd       = "\n]\n"
+	JSONEmpty     = "[\n]\n"
+)
+
+// AppendJSON appends a row as compact JSON, without a line end: the members
 // of audit-report.md 8.1 in their order, absent ones left out, escaped only
 // where RFC 8259 requires. Bytes that are not UTF-8 become U+FFFD.
-func AppendJSONRow(dst []byte, row *Row) []byte {
-	var e encoder
-	return e.appendJSON(dst, row)
-}
-
-func (e *encoder) appendJSON(dst []byte, row *Row) []byte {
+func (e *Encoder) AppendJSON(dst []byte, row *Row) []byte {
 	dst = append(dst, `{"awsAccountId":"`...)
 	dst = appendJSONString(dst, row.Account)
 	if len(row.Principal) > 0 {
