@@ -24,6 +24,8 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"chirograph.dev/cmd/internal/terminal"
 )
 
 func newAuditReport() *cobra.Command {
@@ -276,7 +278,7 @@ func describeReport(ctx context.Context, client *acmpca.Client, ca, id string) (
 func waitForReport(ctx context.Context, client *acmpca.Client, ca, id string, timeout time.Duration, stderr io.Writer) (report, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	bar := newBar(stderr, -1, "writing the report")
+	bar := terminal.NewBar(stderr, terminal.Options{Total: -1, What: "writing the report"})
 	defer bar.Clear()
 	delay := 100 * time.Millisecond
 	var last report

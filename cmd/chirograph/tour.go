@@ -28,6 +28,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/bucket"
 )
 
@@ -111,7 +112,7 @@ func runTour(ctx context.Context, stdout, stderr io.Writer, certificates int, ke
 		err = errors.Join(err, <-stopped)
 	}()
 
-	t := &tour{out: stdout, err: stderr, colour: colours(stdout), issued: map[string]bool{}, revoked: map[string]string{}}
+	t := &tour{out: stdout, err: stderr, colour: terminal.Colours(stdout), issued: map[string]bool{}, revoked: map[string]string{}}
 	t.say("A server, embedded: API %s, buckets %s", where.API, where.S3)
 	if err := t.run(ctx, cfg, certificates); err != nil {
 		return err
@@ -235,7 +236,7 @@ func (t *tour) issue(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("making a key: %w", err)
 	}
-	b := newBar(t.err, int64(n), "issuing")
+	b := terminal.NewBar(t.err, terminal.Options{Total: int64(n), What: "issuing"})
 	arns := make(chan string, n)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
