@@ -28,6 +28,7 @@ const (
 	KindRevocation  = "revocation"
 	KindToken       = "token"
 	KindReportSlot  = "report slot"
+	KindAuditKey    = "audit key"
 	KindIdentity    = "identity"       // of that kind and name
 	KindAccessKey   = "access key"     // the user has as many as it may, or still has some
 	KindPolicy      = "managed policy" // of that ARN
@@ -65,7 +66,7 @@ type CertificateAuthority struct {
 	DeletedFrom       pca.CertificateAuthorityStatus // the stored status before a deletion; empty unless Status is DELETED
 	CSR               []byte                         // DER; nil while CREATING
 	KeyID             string                         // name of the key in the keystore; empty once it is destroyed
-	AuditKey          string                         // note verifier key of the log's signer
+	AuditKey          string                         // note verifier key that the log's genesis names; see AuditKey for later ones
 	Installed         int64                          // Generation of the installed certificate; 0 when none
 	NotAfter          time.Time                      // of the installed certificate; zero when none
 	Permissions       []Permission
@@ -164,11 +165,28 @@ type AuditReport struct {
 	Bytes      uint64
 	SHA256     []byte
 	UploadID   string
-	Version    int64 // counts changes
+	Version    int64  // counts changes
+	Checkpoint []byte // signed note of the tree head of TreeSize entries; nil until it was taken
 }
 
 // LogRow marks a row of the log's transaction.
 func (*AuditReport) LogRow() {}
+
+// AuditKey is an endorsed key that signs the heads of a CA's log (proof.md
+// 2.2). It is a row of the entry that came with it: the `sign` entry of the
+// endorsement for the log's first key, the `key` or `recovery` entry for a later
+// one. A second one with the same Verifier is an ExistsError.
+type AuditKey struct {
+	CA          string
+	Verifier    string // note verifier key, whose name is the log's origin
+	Index       uint64 // of that entry; set by the store at commit
+	KeyID       string // name of the key in the keystore
+	Algorithm   pca.SigningAlgorithm
+	Endorsement []byte // by the CA key, over certlog.EndorsementText
+}
+
+// LogRow marks a row of the log's transaction.
+func (*AuditKey) LogRow() {}
 
 // UploadedPart is a part of a report that is in the bucket already (destination.md D-23).
 type UploadedPart struct {

@@ -324,14 +324,19 @@ func prepareSchema(c *conn) error {
 	}
 	// One transaction: a crash in between leaves the store as it was.
 	return inTransaction(c, func() error {
-		err := script(c, upgrade1)
-		if err == nil {
-			err = upgradeKeys(c)
+		if format == 1 {
+			err := script(c, upgrade1)
+			if err == nil {
+				err = upgradeKeys(c)
+			}
+			if err != nil {
+				return fmt.Errorf("upgrading the store from format 1: %w", err)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("upgrading the store from format 1: %w", err)
+		if err := script(c, upgrade2); err != nil {
+			return fmt.Errorf("upgrading the store from format 2: %w", err)
 		}
-		_, err = c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
+		_, err := c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
 		return err
 	})
 }

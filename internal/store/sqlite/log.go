@@ -203,6 +203,8 @@ func insertRow(c *conn, ca string, index uint64, row certlog.Row) error {
 		return insertToken(c, r)
 	case *store.AuditReport:
 		return insertReport(c, ca, index, r)
+	case *store.AuditKey:
+		return insertAuditKey(c, ca, index, r)
 	}
 	return &rowError{fmt.Errorf("rows of type %T are not known", row)}
 }
@@ -376,6 +378,20 @@ func (db *DB) bundle(ctx context.Context, dst []byte, ca string, lo, hi uint64, 
 		}
 	}
 	return dst[:start], lo, fmt.Errorf("entry %d: %w", lo, store.ErrNotFound)
+}
+
+// LogPack gives the pack of a sealed block: one zstd frame of its entries, each
+// after its length (certlog.CutBundled). store.ErrNotFound when the block is not
+// sealed.
+func (db *DB) LogPack(ctx context.Context, ca string, block uint64) (frame []byte, err error) {
+	err = db.read(ctx, func(c *conn) error {
+		frame, err = readPack(c, ca, block)
+		return must(frame != nil, err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading pack %d of log %s: %w", block, ca, err)
+	}
+	return frame, nil
 }
 
 func readPack(c *conn, ca string, block uint64) (pack []byte, err error) {

@@ -285,12 +285,12 @@ func (db *DB) Token(ctx context.Context, key string, now time.Time) (value strin
 	return value, nil
 }
 
-const reportColumns = "id, ca, ca_arn, account, bucket, key, format, status, reason, created_at, finished_at, tree_size, min_interval, invocation, total_rows, revoked, size, sha256, upload_id, version, slot_until"
+const reportColumns = "id, ca, ca_arn, account, bucket, key, format, status, reason, created_at, finished_at, tree_size, min_interval, invocation, total_rows, revoked, size, sha256, upload_id, version, slot_until, checkpoint"
 
 func reportValues(r *store.AuditReport) []driver.Value {
 	return []driver.Value{
 		r.ID, r.CA, r.CAARN, r.Account, r.Bucket, r.Key, string(r.Format), string(r.Status), r.Reason, ms(r.CreatedAt), ms(r.FinishedAt),
-		int64(r.TreeSize), r.Interval.Milliseconds(), r.Invocation, int64(r.Rows), int64(r.Revoked), int64(r.Bytes), blob(r.SHA256), r.UploadID, r.Version, slotUntil(r),
+		int64(r.TreeSize), r.Interval.Milliseconds(), r.Invocation, int64(r.Rows), int64(r.Revoked), int64(r.Bytes), blob(r.SHA256), r.UploadID, r.Version, slotUntil(r), blob(r.Checkpoint),
 	}
 }
 
@@ -311,7 +311,7 @@ func scanReport(r *rows) *store.AuditReport {
 		ID: r.text(0), CA: r.text(1), CAARN: r.text(2), Account: r.text(3), Bucket: r.text(4), Key: r.text(5),
 		Format: pca.AuditReportResponseFormat(r.text(6)), Status: pca.AuditReportStatus(r.text(7)), Reason: r.text(8),
 		CreatedAt: at(r.int(9)), FinishedAt: at(r.int(10)), TreeSize: uint64(r.int(11)), Interval: time.Duration(r.int(12)) * time.Millisecond,
-		Invocation: r.text(13), Rows: uint64(r.int(14)), Revoked: uint64(r.int(15)), Bytes: uint64(r.int(16)), SHA256: r.blob(17), UploadID: r.text(18), Version: r.int(19),
+		Invocation: r.text(13), Rows: uint64(r.int(14)), Revoked: uint64(r.int(15)), Bytes: uint64(r.int(16)), SHA256: r.blob(17), UploadID: r.text(18), Version: r.int(19), Checkpoint: r.blob(21),
 	}
 }
 
@@ -332,7 +332,7 @@ func insertReport(c *conn, ca string, index uint64, r *store.AuditReport) error 
 		return &rowError{&store.ExistsError{Kind: "report slot", Value: holder}}
 	}
 	r.TreeSize = index + 1
-	n, err := c.exec("INSERT INTO audit_report ("+reportColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", reportValues(r)...)
+	n, err := c.exec("INSERT INTO audit_report ("+reportColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", reportValues(r)...)
 	if err != nil {
 		return fmt.Errorf("inserting report: %w", err)
 	}
@@ -392,7 +392,7 @@ func (db *DB) UpdateReport(ctx context.Context, r *store.AuditReport) error {
 	next.Version++
 	err := db.write(ctx, func(c *conn) error {
 		return versioned(c, "SELECT 1 FROM audit_report WHERE id = ?", r.ID,
-			"UPDATE audit_report SET ("+reportColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND version = ?",
+			"UPDATE audit_report SET ("+reportColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND version = ?",
 			append(reportValues(&next), r.ID, r.Version)...)
 	})
 	if err != nil {
@@ -400,6 +400,35 @@ func (db *DB) UpdateReport(ctx context.Context, r *store.AuditReport) error {
 	}
 	r.Version++
 	return nil
+}
+
+// insertAuditKey stores a key of the log's signer; one that is there gives an
+// ExistsError.
+func insertAuditKey(c *conn, ca string, index uint64, r *store.AuditKey) error {
+	if err := sameCA(ca, r.CA); err != nil {
+		return err
+	}
+	r.Index = index
+	n, err := c.exec("INSERT INTO audit_key (ca, verifier, idx, key_id, algorithm, endorsement) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ca, verifier) DO NOTHING",
+		ca, r.Verifier, int64(index), r.KeyID, string(r.Algorithm), blob(r.Endorsement))
+	if err != nil {
+		return fmt.Errorf("inserting audit key: %w", err)
+	}
+	if n == 0 {
+		return exists(c, store.KindAuditKey, "SELECT CAST(idx AS TEXT) FROM audit_key WHERE ca = ? AND verifier = ?", ca, r.Verifier)
+	}
+	return nil
+}
+
+// AuditKeys lists the endorsed keys of a CA's log, oldest first.
+func (db *DB) AuditKeys(ctx context.Context, ca string) (keys []store.AuditKey, err error) {
+	err = db.list(ctx, func(r *rows) {
+		keys = append(keys, store.AuditKey{CA: ca, Verifier: r.text(0), Index: uint64(r.int(1)), KeyID: r.text(2), Algorithm: pca.SigningAlgorithm(r.text(3)), Endorsement: r.blob(4)})
+	}, "SELECT verifier, idx, key_id, algorithm, endorsement FROM audit_key WHERE ca = ? ORDER BY idx", ca)
+	if err != nil {
+		return nil, fmt.Errorf("listing the audit keys of CA %s: %w", ca, err)
+	}
+	return keys, nil
 }
 
 // PutUploadedPart stores a part, in the place of one with the same number.

@@ -2,7 +2,7 @@ package sqlite
 
 // Format is the number of the store's format; a store of a higher one is
 // refused. Part of the format.
-const Format = 2
+const Format = 3
 
 // applicationID marks the file as ours in its header ("chir").
 const applicationID = 0x63686972
@@ -158,7 +158,8 @@ CREATE TABLE audit_report (
 	sha256      BLOB   NOT NULL,
 	upload_id   TEXT   NOT NULL,
 	version     BIGINT NOT NULL,
-	slot_until  BIGINT NOT NULL  -- until when it holds the CA's report slot; follows from the above
+	slot_until  BIGINT NOT NULL, -- until when it holds the CA's report slot; follows from the above
+	checkpoint  BLOB   NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
 CREATE INDEX audit_report_slot ON audit_report (ca, slot_until);
 CREATE INDEX audit_report_newest ON audit_report (ca, tree_size);
@@ -177,7 +178,20 @@ CREATE TABLE uploaded_part (
 	sha256   BLOB   NOT NULL,
 	PRIMARY KEY (report, number)
 ) WITHOUT ROWID;
-` + identitySchema
+` + auditKeySchema + identitySchema
+
+// auditKeySchema is the endorsed keys that sign the heads of logs; part of schema.
+const auditKeySchema = `
+CREATE TABLE audit_key (
+	ca          TEXT   NOT NULL,
+	verifier    TEXT   NOT NULL, -- note verifier key
+	idx         BIGINT NOT NULL, -- of the entry that came with it
+	key_id      TEXT   NOT NULL,
+	algorithm   TEXT   NOT NULL,
+	endorsement BLOB   NOT NULL,
+	PRIMARY KEY (ca, verifier)
+) WITHOUT ROWID;
+`
 
 // identitySchema is who may do what; part of schema.
 const identitySchema = `
@@ -301,3 +315,9 @@ ALTER TABLE certificate_authority ADD COLUMN deleted_from TEXT NOT NULL DEFAULT 
 CREATE INDEX certificate_authority_shared ON certificate_authority (created_at, id) WHERE policy <> '';
 ALTER TABLE access_key RENAME TO access_key_1;
 ` + identitySchema
+
+// upgrade2 makes a store of format 2 one of format 3. Logs without an audit
+// key get theirs endorsed before their next head is signed.
+const upgrade2 = `
+ALTER TABLE audit_report ADD COLUMN checkpoint BLOB NOT NULL DEFAULT x'';
+` + auditKeySchema

@@ -10,10 +10,10 @@ import (
 	"chirograph.dev/internal/store"
 )
 
-// format1 makes a store as the first version wrote it.
-func format1(t *testing.T, statements ...string) (path string) {
+// oldStore makes a store as the version of that format wrote it.
+func oldStore(t *testing.T, format string, statements ...string) (path string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "format1.sql"))
+	text, err := os.ReadFile(filepath.Join("testdata", "format"+format+".sql"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func format1(t *testing.T, statements ...string) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := script(c, string(text)+"PRAGMA application_id = 1667787122;\nINSERT INTO setting (name, value) VALUES ('format', '1');\n"); err != nil {
+	if err := script(c, string(text)+"PRAGMA application_id = 1667787122;\nINSERT INTO setting (name, value) VALUES ('format', '"+format+"');\n"); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range statements {
@@ -86,7 +86,7 @@ func testUpgradedKeys(t *testing.T, db *DB) {
 // tables are those of a new one.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	path := format1(t, append(oldKeys, oldCA)...)
+	path := oldStore(t, "1", append(oldKeys, oldCA)...)
 	db := openDB(t, Config{Path: path})
 	ca, err := db.CA(t.Context(), "11111111-2222-3333-4444-555555555555")
 	if err != nil || ca.Configuration.Subject.CommonName != "old" || len(ca.Tags) != 1 || ca.Version != 7 || ca.Permissions != nil || ca.Policy != "" || !ca.NotAfter.Equal(time.UnixMilli(3000)) {
@@ -97,6 +97,40 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	testUpgradedKeys(t, db)
+	sameTables(t, db)
+
+	// Once is enough.
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openDB(t, Config{Path: path})
+	if again, err := db.CA(t.Context(), ca.ID); err != nil || !reflect.DeepEqual(again, ca) {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+// TestUpgradeFormat2 opens a store of format 2 with a report.
+func TestUpgradeFormat2(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, Config{Path: oldStore(t, "2",
+		"INSERT INTO audit_report VALUES ('r', 'ca', 'arn', '123456789012', 'b', 'k', 'JSON', 'CREATING', '', 1000, 0, 7, 0, '', 0, 0, 0, x'', '', 3, 9223372036854775807)")})
+	r, err := db.Report(t.Context(), "ca", "r")
+	if err != nil || r.TreeSize != 7 || r.Checkpoint != nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	r.Checkpoint = []byte("head")
+	if err := db.UpdateReport(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := db.Report(t.Context(), "ca", "r"); err != nil || !reflect.DeepEqual(again, r) {
+		t.Errorf("%+v, %v", again, err)
+	}
+	sameTables(t, db)
+}
+
+// sameTables compares an upgraded store with a new one.
+func sameTables(t *testing.T, db *DB) {
+	t.Helper()
 	upgraded, fresh := tables(t, db), tables(t, openDB(t, Config{Path: newPath(t)}))
 	for name, want := range fresh {
 		if got := upgraded[name]; got != want {
@@ -106,15 +140,6 @@ func TestUpgrade(t *testing.T) {
 	}
 	if len(upgraded) > 0 {
 		t.Errorf("an upgraded store also has %v", upgraded)
-	}
-
-	// Once is enough.
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db = openDB(t, Config{Path: path})
-	if again, err := db.CA(t.Context(), ca.ID); err != nil || !reflect.DeepEqual(again, ca) {
-		t.Errorf("%+v, %v", again, err)
 	}
 }
 

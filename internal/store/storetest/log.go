@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"chirograph.dev/internal/certlog"
@@ -432,6 +433,8 @@ func testSealing(t *testing.T, e Engine) {
 	if err != nil || !reflect.DeepEqual(blocks, map[string][]uint64{ca: {0, 1}}) {
 		t.Fatalf("%v, %v", blocks, err)
 	}
+	_, err = e.LogPack(ctx, ca, 0)
+	notFound(t, "pack of a block that is not sealed", err)
 	for _, block := range []uint64{0, 0, 1, 0, 1} { // idempotent
 		if err := e.SealLog(ctx, ca, block); err != nil {
 			t.Fatal(err)
@@ -444,6 +447,7 @@ func testSealing(t *testing.T, e Engine) {
 		t.Fatal("the head changed")
 	}
 	const b = certlog.BlockSize
+	testPack(t, e, ca, 1, records[b:2*b])
 	for _, c := range [][2]uint64{{0, size}, {b - 1, b + 1}, {b, b + 1}, {2*b - 3, 2*b + 7}, {5, 9}, {b, 2 * b}} {
 		i := c[0]
 		err := e.LogEntries(ctx, ca, c[0], c[1], func(index uint64, entry []byte) error {
@@ -482,6 +486,34 @@ func testSealing(t *testing.T, e Engine) {
 		t.Fatalf("serial of a sealed certificate: %v", err)
 	}
 	commit(t, e, ca, Revoke(ca, certificate(records[3]).Serial, 3, now))
+}
+
+// testPack decodes a sealed block without the engine.
+func testPack(t *testing.T, e Engine, ca string, block uint64, records []certlog.Record) {
+	t.Helper()
+	frame, err := e.LogPack(t.Context(), ca, block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	bundle, err := d.DecodeAll(frame, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range records {
+		entry, rest, ok := certlog.CutBundled(bundle)
+		if !ok || !bytes.Equal(entry, records[i].Entry) {
+			t.Fatalf("entry %d of pack %d differs from what was stored", i, block)
+		}
+		bundle = rest
+	}
+	if len(bundle) != 0 {
+		t.Fatalf("%d bytes behind the last entry of pack %d", len(bundle), block)
+	}
 }
 
 func testSealTooEarly(t *testing.T, e Engine) {

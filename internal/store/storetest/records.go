@@ -259,7 +259,7 @@ func testReports(t *testing.T, e Engine) {
 			t.Fatalf("%v, %v", un, err)
 		}
 		stale := *r
-		r.Status, r.Reason, r.FinishedAt, r.Rows, r.Revoked, r.Bytes, r.SHA256, r.UploadID = "SUCCESS", "why", epoch, 1, 2, 3, []byte{4}, "up"
+		r.Status, r.Reason, r.FinishedAt, r.Rows, r.Revoked, r.Bytes, r.SHA256, r.UploadID, r.Checkpoint = "SUCCESS", "why", epoch, 1, 2, 3, []byte{4}, "up", []byte("head")
 		if err := e.UpdateReport(ctx, r); err != nil {
 			t.Fatal(err)
 		}
@@ -397,6 +397,33 @@ func testParts(t *testing.T, e Engine) {
 		if got, err := e.UploadedParts(ctx, report); err != nil || len(got) != want {
 			t.Fatalf("%s: %d parts, %v", report, len(got), err)
 		}
+	}
+}
+
+func testAuditKeys(t *testing.T, e Engine) {
+	ca := caID(1)
+	if keys, err := e.AuditKeys(t.Context(), ca); err != nil || len(keys) != 0 {
+		t.Fatalf("%+v, %v", keys, err)
+	}
+	record := func(vkey string) certlog.Record {
+		b, err := (&certlog.Entry{Type: certlog.TypeKey, Time: now, Label: []byte(vkey)}).Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return certlog.Record{Entry: b, Rows: []certlog.Row{&store.AuditKey{CA: ca, Verifier: vkey, KeyID: "k", Algorithm: "ML_DSA_65", Endorsement: []byte{1, 2}}}}
+	}
+	commit(t, e, ca, Issue(ca, random(1), now), record("z"))
+	commit(t, e, ca, record("a"))
+	var exists *store.ExistsError
+	if err := e.CommitLog(t.Context(), []certlog.Batch{batch(t, e, ca, record("z"))}); !errors.As(err, &exists) || exists.Kind != store.KindAuditKey || exists.Value != "1" {
+		t.Fatalf("the same key again: %v", err)
+	}
+	want := []store.AuditKey{
+		{CA: ca, Verifier: "z", Index: 1, KeyID: "k", Algorithm: "ML_DSA_65", Endorsement: []byte{1, 2}},
+		{CA: ca, Verifier: "a", Index: 2, KeyID: "k", Algorithm: "ML_DSA_65", Endorsement: []byte{1, 2}},
+	}
+	if got, err := e.AuditKeys(t.Context(), ca); err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v", got, err)
 	}
 }
 

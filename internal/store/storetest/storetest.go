@@ -28,6 +28,7 @@ type Engine interface {
 	FailedIssuances
 	Reports
 	Parts
+	AuditKeys
 	Settings
 	Identities
 	IdentityLists
@@ -83,6 +84,12 @@ type Parts interface {
 	PutUploadedPart(ctx context.Context, p *store.UploadedPart) error
 	UploadedParts(ctx context.Context, report string) ([]store.UploadedPart, error)
 	DeleteUploadedParts(ctx context.Context, report string) error
+}
+
+// AuditKeys reads what a proof needs beside the log.
+type AuditKeys interface {
+	AuditKeys(ctx context.Context, ca string) ([]store.AuditKey, error)
+	LogPack(ctx context.Context, ca string, block uint64) (frame []byte, err error)
 }
 
 // Identities keeps users and roles.
@@ -162,6 +169,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		"report slot":          testReportSlot,
 		"report slot race":     testReportSlotRace,
 		"parts":                testParts,
+		"audit keys":           testAuditKeys,
 		"settings":             testSettings,
 		"identities":           testIdentities,
 		"identity lists":       testIdentityLists,
