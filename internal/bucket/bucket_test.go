@@ -389,6 +389,15 @@ func TestForeign(t *testing.T) {
 	wantCode(t, err, pca.ValidationException, "does not accept the credentials")
 
 	exercise(t, c, f.S3)
+	for range 2 {
+		if err := errors.Join(c.Add(t.Context(), beside("log/1"), []byte("pack")), c.Replace(t.Context(), beside("log/checkpoint"), []byte("head"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keys []string
+	if err := c.List(t.Context(), name, account, "log/", func(key string) error { keys = append(keys, key); return nil }); err != nil || len(keys) != 2 {
+		t.Errorf("listed %q, %v", keys, err)
+	}
 }
 
 func TestEmbedded(t *testing.T) {

@@ -24,10 +24,11 @@ const ServicePrincipal = "acm-pca.amazonaws.com"
 // (audit-report.md 9.3).
 const testKey = "acm-pca-permission-test-key-private"
 
-// GateRequest asks whether a CA may write one object.
+// GateRequest asks whether a CA may write one object and what goes with it.
 type GateRequest struct {
 	Bucket  string
 	Key     string
+	Beside  []string // keys of further objects that go with it, which it may write too
 	CAARN   string
 	Account string // the CA's owner
 	// Try also tries the bucket as Config.Preflight says, or, with
@@ -142,12 +143,13 @@ func (c *Client) checkPolicy(ctx context.Context, r GateRequest) (sum []byte, er
 		return nil, c.refused(r, "its bucket policy cannot be read ("+err.Error()+")", err)
 	}
 	bucketARN := "arn:" + partition(r.CAARN) + ":s3:::" + r.Bucket
-	for _, want := range []struct{ action, resource string }{
-		{"s3:PutObject", bucketARN + "/" + r.Key},
-		{"s3:PutObjectAcl", bucketARN + "/" + r.Key},
-		{"s3:GetBucketAcl", bucketARN},
-		{"s3:GetBucketLocation", bucketARN},
-	} {
+	type access struct{ action, resource string }
+	var wanted []access
+	for _, key := range append([]string{r.Key}, r.Beside...) {
+		wanted = append(wanted, access{"s3:PutObject", bucketARN + "/" + key}, access{"s3:PutObjectAcl", bucketARN + "/" + key})
+	}
+	wanted = append(wanted, access{"s3:GetBucketAcl", bucketARN}, access{"s3:GetBucketLocation", bucketARN})
+	for _, want := range wanted {
 		switch policy.Evaluate(&iam.Request{
 			Principal: Principal(r.Account, r.CAARN),
 			Action:    want.action, Resource: want.resource,

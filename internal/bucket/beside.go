@@ -1,0 +1,80 @@
+package bucket
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// ErrNoListing says that the store does not list the bucket to us.
+var ErrNoListing = errors.New("the bucket service does not list the bucket to this server")
+
+// Add writes an object whose key says all that it holds, so that one which is
+// there already is as good: it is left alone.
+func (c *Client) Add(ctx context.Context, o Object, body []byte) error {
+	return c.beside(ctx, o, body, false)
+}
+
+// Replace writes an object, in the place of one with its key.
+func (c *Client) Replace(ctx context.Context, o Object, body []byte) error {
+	return c.beside(ctx, o, body, true)
+}
+
+// beside writes what belongs to reports and is none. Its absence afterwards is
+// an error (D-4); how it got there is not looked at, since readers check it.
+func (c *Client) beside(ctx context.Context, o Object, body []byte, overwrite bool) error {
+	var st Stored
+	err := c.putObject(ctx, o, body, sha256.Sum256(body), overwrite, &st)
+	if !overwrite && status(err) == http.StatusPreconditionFailed {
+		return nil
+	}
+	if err == nil {
+		st.Size = int64(len(body))
+		if _, err = c.look(ctx, o, st); !errors.Is(err, ErrAbsent) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", o.Key, err)
+	}
+	return nil
+}
+
+// List calls yield for the keys of a bucket that begin with prefix, in their
+// order. A store that does not list to us gives ErrNoListing.
+func (c *Client) List(ctx context.Context, bucket, account, prefix string, yield func(key string) error) error {
+	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, ExpectedBucketOwner: c.ownerOf(account)}
+	for {
+		out, err := c.listPage(ctx, in)
+		switch status(err) {
+		case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+			return fmt.Errorf("%w: %w", ErrNoListing, err)
+		}
+		if err != nil {
+			return fmt.Errorf("listing %s of bucket %s: %w", prefix, bucket, err)
+		}
+		for _, o := range out.Contents {
+			if err := yield(aws.ToString(o.Key)); err != nil {
+				return err
+			}
+		}
+		if !aws.ToBool(out.IsTruncated) || aws.ToString(out.NextContinuationToken) == "" {
+			return nil
+		}
+		in.ContinuationToken = out.NextContinuationToken
+	}
+}
+
+func (c *Client) listPage(ctx context.Context, in *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortStep)
+	defer cancel()
+	return c.owner.ListObjectsV2(ctx, in, c.in(*in.Bucket))
+}
+
+// Name is the bucket service in words, such as "Amazon S3".
+func (c *Client) Name() string { return c.name }
