@@ -43,6 +43,7 @@ type Log struct {
 	leading bool // a caller is committing, or was told to
 	queue   []*waiter
 	known   map[string]known
+	refused map[string]error // why nothing is appended to these logs
 }
 
 // known is what this process saw of a log. head never goes back; fresh says
@@ -58,6 +59,7 @@ type waiter struct {
 	rec  Record
 	leaf tlog.Hash
 	time int64
+	lift bool // goes into a log that refuses others, and ends that
 
 	wake  chan struct{} // one message: the call is finished, or is to lead
 	taken bool          // part of a commit; guarded by Log.mu
@@ -73,7 +75,7 @@ type waiter struct {
 func New(c Config) *Log {
 	l := &Log{
 		store: c.Store, log: c.Log, batch: c.Batch, timeout: c.CommitTimeout,
-		full: make(chan struct{}, 1), known: map[string]known{},
+		full: make(chan struct{}, 1), known: map[string]known{}, refused: map[string]error{},
 	}
 	if l.log == nil {
 		l.log = slog.Default()
@@ -93,9 +95,46 @@ func New(c Config) *Log {
 // When ctx ends before the record is part of a commit, it is not stored and
 // the error is ctx's. A row that contradicts what is stored gives the row's
 // error (a *store.ExistsError for instance) and stores nothing of r. A head
-// that fails its check gives ErrHead. After any other error it is unknown
-// whether the record was stored.
+// that fails its check gives ErrHead, and so does a log that refuses. After any
+// other error it is unknown whether the record was stored.
 func (l *Log) Append(ctx context.Context, ca string, r Record) (uint64, error) {
+	return l.append(ctx, ca, r, false)
+}
+
+// Recover is Append of the entry that a log which refuses goes on with. Once it
+// is durable the log takes records again, and none comes before it.
+func (l *Log) Recover(ctx context.Context, ca string, r Record) (uint64, error) {
+	return l.append(ctx, ca, r, true)
+}
+
+// Refuse makes a log refuse all records from now on, because of evidence from
+// outside that its store is not what it was; nil ends that. Reading goes on.
+// Append's errors then wrap why and ErrHead.
+func (l *Log) Refuse(ca string, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if why == nil {
+		delete(l.refused, ca)
+		return
+	}
+	l.refused[ca] = fmt.Errorf("log %s takes no entries: %w: %w", ca, ErrHead, why)
+}
+
+// Refused tells why a log refuses records; nil when it does not.
+func (l *Log) Refused(ca string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused[ca]
+}
+
+// CountRefused is how many logs refuse records.
+func (l *Log) CountRefused() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.refused)
+}
+
+func (l *Log) append(ctx context.Context, ca string, r Record, lift bool) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("appending to log %s: %w", ca, err)
 	}
@@ -107,7 +146,7 @@ func (l *Log) Append(ctx context.Context, ca string, r Record) (uint64, error) {
 		return 0, err
 	}
 	// The leaf is hashed here, by each caller, and not by the one that commits.
-	w := &waiter{ca: ca, rec: r, leaf: tlog.RecordHash(r.Entry), time: t, wake: make(chan struct{}, 1)}
+	w := &waiter{ca: ca, rec: r, leaf: tlog.RecordHash(r.Entry), time: t, lift: lift, wake: make(chan struct{}, 1)}
 
 	l.mu.Lock()
 	l.queue = append(l.queue, w)
@@ -265,6 +304,10 @@ func (l *Log) build(ctx context.Context, all []*waiter) (batches []Batch, member
 		if w.finished || w.refused != nil {
 			continue
 		}
+		if err := l.Refused(w.ca); err != nil && !w.lift {
+			w.finish(0, err)
+			continue
+		}
 		i, ok := place[w.ca]
 		if !ok {
 			err := failed[w.ca]
@@ -342,6 +385,11 @@ func (l *Log) committed(batches []Batch, members [][]*waiter) {
 	for i := range batches {
 		b := &batches[i]
 		l.known[b.CA] = known{head: b.To, fresh: true}
+		for _, w := range members[i] {
+			if w.lift {
+				delete(l.refused, w.ca)
+			}
+		}
 		filled = filled || b.From.Size/BlockSize != b.To.Size/BlockSize
 	}
 	l.mu.Unlock()

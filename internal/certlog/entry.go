@@ -67,11 +67,12 @@ type Entry struct {
 	// Digest is the SHA-256 of the CA's SPKI (genesis), of the signed object
 	// (sign) or of the CRL's DER (crl).
 	Digest [32]byte
-	// Label is the log's origin (genesis), what was signed (sign), the
-	// report's UUID (report) or the new verifier key (key).
+	// Label is the log's origin (genesis, recovery), what was signed (sign),
+	// the report's UUID (report) or the new verifier key (key).
 	Label []byte
-	// Extra is the log's verifier key (genesis), free (sign), JSON or CSV
-	// (report) or the endorsement (key).
+	// Extra is the log's verifier key (genesis), free (sign; of LabelEndorsement
+	// the endorsement), JSON or CSV (report), the endorsement (key) or the
+	// lines of FormatRecovery.
 	Extra []byte
 }
 

@@ -215,6 +215,44 @@ func (a *signatureAlgorithm) sign(signer crypto.Signer, message []byte, verify b
 	return b.Bytes()
 }
 
+// SignText signs a text with a CA's key, as it would sign a certificate. The
+// signature is one that openssl dgst -verify takes, or openssl pkeyutl for
+// schemes that hash by themselves. The caller sees to it that the text cannot be
+// taken for anything else that a CA signs, and that its log has it first.
+func SignText(signer crypto.Signer, algorithm pca.SigningAlgorithm, text []byte) ([]byte, error) {
+	a, err := algorithmFor(algorithm, signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	digest, err := messageDigest(signer.Public(), a.hash, text)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := signer.Sign(rand.Reader, digest, a.hash)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if _, err := verifySignature(signer.Public(), a.identifier, text, signature); err != nil {
+		return nil, fmt.Errorf("checking the signature that the key store made: %w", err)
+	}
+	return signature, nil
+}
+
+// VerifyText checks a signature of SignText with the DER SubjectPublicKeyInfo
+// of the CA's key.
+func VerifyText(spki []byte, algorithm pca.SigningAlgorithm, text, signature []byte) error {
+	key, err := publicKey(spki)
+	if err != nil {
+		return err
+	}
+	a, err := algorithmFor(algorithm, key)
+	if err != nil {
+		return err
+	}
+	_, err = verifySignature(key, a.identifier, text, signature)
+	return err
+}
+
 func isRSA(key crypto.PublicKey) bool {
 	_, ok := key.(*rsa.PublicKey)
 	return ok

@@ -52,6 +52,19 @@ func ParseCSR(text []byte) (*CSR, error) {
 	return parseCSR(der)
 }
 
+// RequestKey gives the DER SubjectPublicKeyInfo, verbatim, of a DER
+// certification request that CreateCSR made.
+func RequestKey(der []byte) (spki []byte, err error) {
+	s := cryptobyte.String(der)
+	var request, info, key cryptobyte.String
+	var version uint
+	if !s.ReadASN1(&request, asn1.SEQUENCE) || !request.ReadASN1(&info, asn1.SEQUENCE) || !info.ReadASN1Integer(&version) ||
+		!info.SkipASN1(asn1.SEQUENCE) || !info.ReadASN1Element(&key, asn1.SEQUENCE) {
+		return nil, errors.New("the certification request has no key")
+	}
+	return key, nil
+}
+
 // requestBlock finds the one PEM block.
 func requestBlock(text []byte) ([]byte, error) {
 	block, rest := pem.Decode(text)

@@ -1,0 +1,34 @@
+package certlog
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// LabelEndorsement is the Label of the sign entry whose Digest is the SHA-256
+// of the EndorsementText of the log's first key, and whose Extra is its
+// FormatEndorsement. Part of the format.
+const LabelEndorsement = "audit-key-endorsement"
+
+// EndorsementText is what the CA key signs to make an audit key the signer of
+// the heads of its log (proof.md 2.2). It starts with text, so that nothing a
+// CA issues can be taken for it. Part of the format.
+func EndorsementText(spkiSHA256 [sha256.Size]byte, origin, vkey string) []byte {
+	return []byte("chirograph.audit-key/v1\nca " + base64.StdEncoding.EncodeToString(spkiSHA256[:]) + "\nlog " + origin + "\nkey " + vkey + "\n")
+}
+
+// FormatEndorsement is an endorsement as entries carry it: the API's name of
+// the signing algorithm and the signature in base64. Part of the format.
+func FormatEndorsement(algorithm string, signature []byte) string {
+	return algorithm + " " + base64.StdEncoding.EncodeToString(signature)
+}
+
+// FormatRecovery is the Extra of a recovery entry: the new epoch's verifier key,
+// its FormatEndorsement, and the newest head of the epoch before that anybody
+// still knows. Part of the format.
+func FormatRecovery(vkey, endorsement string, size uint64, root tlog.Hash) string {
+	return "key " + vkey + "\nendorsement " + endorsement + "\nlast " + strconv.FormatUint(size, 10) + " " + root.String() + "\n"
+}
