@@ -53,6 +53,7 @@ const (
 type Config struct {
 	Dir       string
 	MasterKey MasterKey
+	ReadOnly  bool // only Signer and OpenSecret are used, and nothing in the folder is touched
 }
 
 // Store holds the keys of one folder. It is safe for concurrent use.
@@ -69,6 +70,9 @@ type Store struct {
 // half-written or half-destroyed is removed. ErrWrongMasterKey when the folder
 // was sealed under another master key.
 func Open(cfg Config) (*Store, error) {
+	if cfg.ReadOnly {
+		return openReadOnly(cfg)
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the key folder: %w", err)
 	}
@@ -87,6 +91,19 @@ func Open(cfg Config) (*Store, error) {
 	// used from now on: it must not be lost by the next crash.
 	if err := syncDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("syncing the key folder: %w", err)
+	}
+	return s, s.checkMasterKey()
+}
+
+// openReadOnly opens a folder that has keys.
+func openReadOnly(cfg Config) (*Store, error) {
+	s := &Store{dir: cfg.Dir, loaded: map[string]*signer{}, busy: map[string]bool{}}
+	var err error
+	if s.seal, err = newSealer(cfg.MasterKey); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Dir, checkFile)); err != nil {
+		return nil, fmt.Errorf("opening the key folder: %w", err)
 	}
 	return s, s.checkMasterKey()
 }

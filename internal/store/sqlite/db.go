@@ -53,6 +53,10 @@ const LockName = "chirograph.lock"
 type Config struct {
 	Path string // the database file; its folder is made when it is missing
 
+	// ReadOnly opens a store of this version's format for reading alone:
+	// nothing in the folder changes but the lock file. What writes gives an error.
+	ReadOnly bool
+
 	Readers int           // most connections that read; 0 is 8
 	WAL     int64         // bytes of WAL after which it is folded back into the file; 0 is 16 MiB
 	Purge   time.Duration // how often expired tokens are looked for; 0 is 30 s
@@ -116,7 +120,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	cfg.Path = path
 	dir := filepath.Dir(path)
-	if err := makeFolder(dir); err != nil {
+	if cfg.ReadOnly {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("opening store: %w", err)
+		}
+	} else if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("making data folder: %w", err)
 	}
 	lock, err := takeLock(filepath.Join(dir, LockName))
@@ -130,7 +138,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	db.wal.limit.Store(cfg.WAL)
 	db.wal.nudge = make(chan struct{}, 1)
-	if err := db.start(ctx); err != nil {
+	start := db.start
+	if cfg.ReadOnly {
+		start = db.startReadOnly
+	}
+	if err := start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening store %s: %w", path, err), lock.Close())
 	}
 	return db, nil
@@ -211,6 +223,9 @@ func (db *DB) open(pragmas ...string) (*conn, error) {
 		path = "/" + path // C:/...
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: "_dqs=0&_defensive=1&_error_rc=1"}
+	if db.cfg.ReadOnly {
+		u.RawQuery += "&mode=ro"
+	}
 	c, err := openConn(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", describe(err))

@@ -75,7 +75,7 @@ func TestFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("3")
+	set("4")
 	if _, err := Open(t.Context(), Config{Path: path}); !errors.Is(err, ErrNewerFormat) {
 		t.Fatalf("newer format: %v", err)
 	}

@@ -84,19 +84,28 @@ func (p *derPack) add(idx uint64, der []byte) {
 // findDER takes one certificate out of a decoded pack; nil when it has none.
 func findDER(plain []byte, offset byte) ([]byte, error) {
 	for len(plain) > 0 {
-		if len(plain) < 5 {
-			return nil, errPack
+		at, der, rest, err := cutDER(plain)
+		if err != nil {
+			return nil, err
 		}
-		n := uint64(binary.BigEndian.Uint32(plain[1:]))
-		if uint64(len(plain)-5) < n {
-			return nil, errPack
+		if at == offset {
+			return der, nil
 		}
-		if plain[0] == offset {
-			return plain[5 : 5+n : 5+n], nil
-		}
-		plain = plain[5+n:]
+		plain = rest
 	}
 	return nil, nil
+}
+
+// cutDER takes the first certificate off a decoded pack that is not empty.
+func cutDER(plain []byte) (offset byte, der, rest []byte, err error) {
+	if len(plain) < 5 {
+		return 0, nil, nil, errPack
+	}
+	n := uint64(binary.BigEndian.Uint32(plain[1:]))
+	if uint64(len(plain)-5) < n {
+		return 0, nil, nil, errPack
+	}
+	return plain[0], plain[5 : 5+n : 5+n], plain[5+n:], nil
 }
 
 func (e *encoders) packEntries(bundle []byte) []byte {
