@@ -219,6 +219,15 @@ func New(cfg Config) (*Handler, error) {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.answer(w, r, pca.Code.HTTPStatus, func(c *call, buf *bytes.Buffer) error {
+		w.Header().Set("Content-Type", contentType)
+		return h.serve(w, r, c, buf)
+	})
+}
+
+// answer runs serve, which leaves an output in the buffer or an error, and
+// writes the answer, the log line and the metrics.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, statusOf func(pca.Code) int, serve func(*call, *bytes.Buffer) error) {
 	start := h.cfg.Now()
 	c := &call{Call: Call{Operation: unknownOperation, RequestID: uuid.NewString(), Invocation: r.Header.Get("Amz-Sdk-Invocation-Id")}, handler: h, header: w.Header()}
 	buf := h.buffers.Get().(*bytes.Buffer)
@@ -230,17 +239,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.large.Release(c.large)
 	}()
 
-	err := h.serve(w, r, c, buf)
+	err := recovered(func() error { return serve(c, buf) })
 	code, status := "OK", http.StatusOK
-	var failure *pca.Error
-	if err != nil {
-		failure = answerOf(r.Context(), err, c)
-		code, status = string(failure.Code), failure.Code.HTTPStatus()
-		appendError(buf, failure)
-		w.Header().Set("X-Amzn-Errortype", code)
-	}
 	header := w.Header()
-	header.Set("Content-Type", contentType)
+	if err != nil {
+		failure := answerOf(r.Context(), err, c)
+		code, status = string(failure.Code), statusOf(failure.Code)
+		appendError(buf, failure)
+		header.Set("X-Amzn-Errortype", code)
+		header.Set("Content-Type", contentType)
+	}
 	header.Set("X-Amzn-Requestid", c.RequestID)
 	header.Set("Content-Length", strconv.Itoa(buf.Len()))
 	w.WriteHeader(status)
@@ -252,8 +260,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.logRequest(r.Context(), c, code, status, d, err)
 }
 
-// serve runs one call and leaves its output in buf. A panic becomes an error.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer) (err error) {
+// recovered is f, with a panic as an error.
+func recovered(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler {
@@ -262,37 +270,20 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *by
 			err = &panicked{value: v, stack: debug.Stack()}
 		}
 	}()
+	return f()
+}
+
+// serve runs one call and leaves its output in buf.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer) error {
 	op, err := h.operation(r)
 	if err != nil {
 		return err
 	}
 	c.Operation = op.name
-	if r.ContentLength > maxBody {
-		return tooLarge()
-	}
-	// Nobody's body is read: a stranger could make the server hold any number
-	// of them. What does not depend on the body is checked first.
-	if sigv4.IsPresigned(r) {
-		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
-	}
-	claim, err := h.verifier.Begin(r)
-	if err != nil {
-		return signatureError(err)
-	}
-	if err := h.readBody(w, r, c, buf); err != nil {
+	if err := h.admit(w, r, c, buf, maxBody); err != nil {
 		return err
-	}
-	if err := h.authenticate(r, c, claim, buf.Bytes()); err != nil {
-		return err
-	}
-	// Before the body costs anything more, and after it is known whose it is.
-	if !h.inFlight.enter() {
-		return rateExceeded()
 	}
 	defer h.inFlight.leave()
-	if !h.throttle.allow(c.Caller.Account, op.name, h.cfg.Now()) {
-		return rateExceeded()
-	}
 	in, err := op.decode(buf.Bytes())
 	if err != nil {
 		return err
@@ -315,6 +306,39 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *by
 	return nil
 }
 
+// admit reads a body of at most limit bytes into buf, and makes the checks
+// that come before a look at it: size, signature, rate. Whoever is admitted
+// holds a place of inFlight.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer, limit int64) error {
+	if r.ContentLength > limit {
+		return tooLarge(limit)
+	}
+	// Nobody's body is read: a stranger could make the server hold any number
+	// of them. What does not depend on the body is checked first.
+	if sigv4.IsPresigned(r) {
+		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
+	}
+	claim, err := h.verifier.Begin(r)
+	if err != nil {
+		return signatureError(err)
+	}
+	if err := h.readBody(w, r, c, buf, limit); err != nil {
+		return err
+	}
+	if err := h.authenticate(r, c, claim, buf.Bytes()); err != nil {
+		return err
+	}
+	// Before the body costs anything more, and after it is known whose it is.
+	if !h.inFlight.enter() {
+		return rateExceeded()
+	}
+	if !h.throttle.allow(c.Caller.Account, c.Operation, h.cfg.Now()) {
+		h.inFlight.leave()
+		return rateExceeded()
+	}
+	return nil
+}
+
 func (h *Handler) operation(r *http.Request) (*Operation, error) {
 	target := r.Header.Get("X-Amz-Target")
 	op := h.operations[target]
@@ -334,14 +358,14 @@ func (h *Handler) operation(r *http.Request) (*Operation, error) {
 	return op, nil
 }
 
-func tooLarge() error {
-	return pca.Errorf(pca.RequestEntityTooLargeException, "The request body is larger than %d bytes.", maxBody)
+func tooLarge(limit int64) error {
+	return pca.Errorf(pca.RequestEntityTooLargeException, "The request body is larger than %d bytes.", limit)
 }
 
-func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer) error {
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer, limit int64) error {
 	size := r.ContentLength
 	if size < 0 {
-		size = maxBody
+		size = limit
 	}
 	if size > maxPooled {
 		ctx, cancel := context.WithTimeout(r.Context(), largeWait)
@@ -354,13 +378,13 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, c *call, buf 
 	if r.ContentLength > 0 {
 		buf.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	var limit *http.MaxBytesError
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &limit):
-		return tooLarge()
+	case errors.As(err, &over):
+		return tooLarge(limit)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded), r.Context().Err() != nil:
 		return &pca.Error{Code: pca.RequestTimeoutException, Message: "The request body did not arrive in full.", Err: err}
 	}
@@ -445,6 +469,7 @@ func (h *Handler) authorize(ctx context.Context, c *call, action, resource, acco
 		return fmt.Errorf("authorising %s: %w", action, err)
 	}
 	if d == iam.Allow {
+		c.allowed = true
 		return nil
 	}
 	who := c.Caller.ARN

@@ -23,6 +23,7 @@ type call struct {
 	conditions map[string][]string
 	header     http.Header // of the answer
 	large      int64       // bytes of the handler's budget for large bodies
+	allowed    bool        // an action was allowed
 }
 
 type contextKey struct{}
