@@ -132,17 +132,20 @@ func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.Certific
 	if err != nil {
 		return err
 	}
+	spki, err := issuance.MarshalPublicKey(signer.Public())
+	if err != nil {
+		return &finalError{err}
+	}
 	if head.Size == 0 {
-		spki, err := issuance.MarshalPublicKey(signer.Public())
-		if err != nil {
-			return &finalError{err}
-		}
 		err = s.append(ctx, rec.ID, certlog.Entry{
 			Type: certlog.TypeGenesis, Digest: sha256.Sum256(spki), Label: []byte(origin), Extra: []byte(auditKey),
 		})
 		if err != nil {
 			return fmt.Errorf("starting the log: %w", err)
 		}
+	}
+	if err := s.endorse(ctx, rec, signer, sha256.Sum256(spki), origin, auditKey); err != nil {
+		return fmt.Errorf("endorsing the audit key: %w", err)
 	}
 	// mixed: what the configuration holds was checked when it was taken.
 	csr, err := issuance.CreateCSR(signer, &rec.Configuration, true)
@@ -163,6 +166,25 @@ func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.Certific
 		next.LastStateChangeAt = s.stamp()
 		return true, nil
 	})
+}
+
+// endorse has the CA key sign that the audit key signs the heads of the log.
+// The entry brings the signature into the store, so it is logged before it can
+// be used; a second try finds that it is there.
+func (s *Service) endorse(ctx context.Context, rec *store.CertificateAuthority, signer crypto.Signer, spki [sha256.Size]byte, origin, auditKey string) error {
+	text := certlog.EndorsementText(spki, origin, auditKey)
+	signature, err := issuance.SignText(signer, rec.Configuration.SigningAlgorithm, text)
+	if err != nil {
+		return err
+	}
+	algorithm := rec.Configuration.SigningAlgorithm
+	err = s.append(ctx, rec.ID, certlog.Entry{
+		Type: certlog.TypeSign, Digest: sha256.Sum256(text), Label: []byte(certlog.LabelEndorsement), Extra: []byte(certlog.FormatEndorsement(string(algorithm), signature)),
+	}, &store.AuditKey{CA: rec.ID, Verifier: auditKey, KeyID: rec.KeyID + "-audit", Algorithm: algorithm, Endorsement: signature})
+	if exists, ok := errors.AsType[*store.ExistsError](err); ok && exists.Kind == store.KindAuditKey {
+		return nil
+	}
+	return err
 }
 
 // key finds the key of that name or makes it.
@@ -190,13 +212,13 @@ func verifierKey(origin string, public crypto.PublicKey) (string, error) {
 	return vkey, nil
 }
 
-// append adds one entry that carries no row, stamped with the time of now.
-func (s *Service) append(ctx context.Context, ca string, e certlog.Entry) error {
+// append adds one entry with its rows, stamped with the time of now.
+func (s *Service) append(ctx context.Context, ca string, e certlog.Entry, rows ...certlog.Row) error {
 	e.Time = s.Now().UnixMilli()
 	b, err := e.Append(nil)
 	if err != nil {
 		return err
 	}
-	_, err = s.Entries.Append(ctx, ca, certlog.Record{Entry: b})
+	_, err = s.Entries.Append(ctx, ca, certlog.Record{Entry: b, Rows: rows})
 	return err
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/keystore"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store/sqlite"
@@ -242,8 +243,8 @@ func TestNothingLeavesBeforeItsEntry(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	root := h.create(t, pca.CertificateAuthorityType_ROOT)
-	if n := h.entries(t, root); n[certlog.TypeGenesis] != 1 || n[certlog.TypeSign] != 1 {
-		t.Errorf("a new CA's log has %v", n)
+	if n := h.entries(t, root); n[certlog.TypeGenesis] != 1 || n[certlog.TypeSign] != 2 {
+		t.Errorf("a new CA's log has %v", n) // the audit key's endorsement and the CSR
 	}
 	h.activate(t, root, 3600)
 	csr := leafCSR(t, "leaf.example.com")
@@ -391,10 +392,46 @@ func TestCreationResumes(t *testing.T) {
 		if s := h.status(t, arn); s != pca.CertificateAuthorityStatus_PENDING_CERTIFICATE {
 			t.Errorf("step %d: the status is %s", step, s)
 		}
-		if n := h.entries(t, arn); n[certlog.TypeGenesis] != 1 || n[certlog.TypeSign] < 1 {
+		if n := h.entries(t, arn); n[certlog.TypeGenesis] != 1 || n[certlog.TypeSign] < 2 {
 			t.Errorf("step %d: the log has %v", step, n)
 		}
+		h.endorsed(t, arn)
 		h.activate(t, arn, 3600)
+	}
+}
+
+// endorsed checks that the CA key endorsed the one audit key of a log, and that
+// the log says so.
+func (h *house) endorsed(t *testing.T, arn string) {
+	t.Helper()
+	rec, err := h.db.CA(t.Context(), arn[strings.LastIndexByte(arn, '/')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := h.db.AuditKeys(t.Context(), rec.ID)
+	if err != nil || len(keys) != 1 || keys[0].Verifier != rec.AuditKey {
+		t.Fatalf("%+v, %v; the record has %s", keys, err, rec.AuditKey)
+	}
+	spki, err := issuance.RequestKey(rec.CSR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := certlog.EndorsementText(sha256.Sum256(spki), h.ServerName+"/audit/"+rec.ID, rec.AuditKey)
+	if err := issuance.VerifyText(spki, keys[0].Algorithm, text, keys[0].Endorsement); err != nil {
+		t.Error(err)
+	}
+	err = h.db.LogEntries(t.Context(), rec.ID, keys[0].Index, keys[0].Index+1, func(_ uint64, b []byte) error {
+		var e certlog.Entry
+		if err := e.Decode(b); err != nil {
+			return err
+		}
+		if e.Digest != sha256.Sum256(text) || string(e.Label) != certlog.LabelEndorsement || string(e.Extra) != certlog.FormatEndorsement(string(keys[0].Algorithm), keys[0].Endorsement) {
+			t.Errorf("the endorsement's entry is %+v", e)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
