@@ -373,6 +373,17 @@ func (db *DB) Reports(ctx context.Context, ca string, limit int) (reports []*sto
 	return reports, nil
 }
 
+// PreviousReport gives the newest report of a CA that is SUCCESS, has a
+// checkpoint and covers fewer than size entries, or store.ErrNotFound.
+func (db *DB) PreviousReport(ctx context.Context, ca string, size uint64) (report *store.AuditReport, err error) {
+	err = db.one(ctx, func(r *rows) { report = scanReport(r) },
+		"SELECT "+reportColumns+" FROM audit_report WHERE ca = ? AND tree_size < ? AND status = 'SUCCESS' AND checkpoint <> x'' ORDER BY tree_size DESC LIMIT 1", ca, int64(size))
+	if err != nil {
+		return nil, fmt.Errorf("reading the report of CA %s before entry %d: %w", ca, size, err)
+	}
+	return report, nil
+}
+
 // UnfinishedReports lists the reports of all CAs that are CREATING, oldest
 // first; a CA has at most one.
 func (db *DB) UnfinishedReports(ctx context.Context) (reports []*store.AuditReport, err error) {

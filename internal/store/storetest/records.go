@@ -275,6 +275,25 @@ func testReports(t *testing.T, e Engine) {
 		}
 		all = append(all, r)
 	}
+	// The report before another one: it succeeded, and has a proof.
+	previous := func(of *store.AuditReport, want *store.AuditReport) {
+		t.Helper()
+		got, err := e.PreviousReport(ctx, ca, of.TreeSize)
+		if want == nil {
+			notFound(t, "previous report", err)
+		} else if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("before %d entries: %+v (%v), want %+v", of.TreeSize, got, err, want)
+		}
+	}
+	previous(all[0], nil)
+	previous(all[4], all[3])
+	all[3].Status, all[2].Checkpoint = pca.AuditReportStatus_FAILED, nil
+	for _, r := range all[2:4] {
+		if err := e.UpdateReport(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	previous(all[4], all[1])
 	got, err := e.Reports(ctx, ca, 3)
 	if err != nil || len(got) != 3 || got[0].ID != all[4].ID || got[2].ID != all[2].ID {
 		t.Fatalf("%v, %v", got, err)
