@@ -84,6 +84,12 @@ type Config struct {
 	// aws:kms with a key (audit-report.md 10). Default: the bucket decides.
 	SSE         string
 	SSEKMSKeyID string
+	// Retention is how long what is written cannot be deleted or replaced: S3
+	// Object Lock, which the bucket must have (D-34). 0: not retained. What is
+	// written to be replaced, with Replace, is not retained. The policy of the
+	// bucket must also allow s3:PutObjectRetention.
+	Retention     time.Duration
+	RetentionMode LockMode // default Governance
 }
 
 // Client writes into the buckets of one endpoint. Safe for concurrent use.
@@ -124,6 +130,13 @@ func New(cfg Config) (*Client, error) {
 	case PreflightOff, PreflightHead, PreflightWrite:
 	default:
 		return nil, fmt.Errorf("preflight %q: it is %q, %q or %q", cfg.Preflight, PreflightOff, PreflightHead, PreflightWrite)
+	}
+	var err error
+	if cfg.RetentionMode, err = ParseLockMode(string(cfg.RetentionMode)); err != nil {
+		return nil, err
+	}
+	if cfg.Retention < 0 {
+		return nil, fmt.Errorf("a retention of %s: it is not negative", cfg.Retention)
 	}
 	c := &Client{cfg: cfg, noACL: map[string]bool{}, regions: map[string]string{}}
 

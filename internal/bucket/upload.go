@@ -93,7 +93,9 @@ func (c *Client) putObject(ctx context.Context, o Object, body []byte, sum [32]b
 		}
 		if !overwrite {
 			in.IfNoneMatch = condition
+			in.ObjectLockMode, in.ObjectLockRetainUntilDate = c.retain()
 		}
+		in.ContentMD5 = c.bodyMD5(body)
 		if c.crc {
 			in.ChecksumCRC64NVME = aws.String(Checksum(body))
 		}
@@ -117,6 +119,7 @@ func (c *Client) CreateUpload(ctx context.Context, o Object) (Upload, error) {
 			ACL:                  c.acl(o.Bucket),
 			ServerSideEncryption: types.ServerSideEncryption(c.cfg.SSE), SSEKMSKeyId: optional(c.cfg.SSEKMSKeyID),
 		}
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = c.retain()
 		if c.crc {
 			in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc64nvme, types.ChecksumTypeFullObject
 		}
@@ -139,6 +142,7 @@ func (c *Client) UploadPart(ctx context.Context, u Upload, number int32, body []
 		Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
 	}
 	p := Part{Number: number, Size: int64(len(body))}
+	in.ContentMD5 = c.bodyMD5(body)
 	if c.crc {
 		p.Checksum = Checksum(body)
 		in.ChecksumCRC64NVME = &p.Checksum
