@@ -18,7 +18,7 @@ import (
 const benchBlocks = 16
 
 func benchHouse(b *testing.B) *house {
-	h := newHouse(b)
+	h := emptyHouse(b)
 	h.bucket()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	h.seed(benchBlocks*certlog.BlockSize, rnd, 0.02, func() string {

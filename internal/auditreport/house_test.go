@@ -93,7 +93,19 @@ func (noKeys) Principal(context.Context, string, string) (*iam.Principal, error)
 	return nil, iam.ErrInvalidToken
 }
 
+// newHouse is one whose CA was born; emptyHouse has no log yet.
 func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := emptyHouse(t)
+	h.append(testCA, genesis())
+	return h
+}
+
+func genesis() certlog.Entry {
+	return certlog.Entry{Type: certlog.TypeGenesis, Time: 1, Label: []byte("test/audit/" + testCA), Extra: []byte("key")}
+}
+
+func emptyHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, cas: &authorities{m: map[string]pca.CertificateAuthorityStatus{testCA: pca.CertificateAuthorityStatus_ACTIVE}}}
 	dir := t.TempDir()
@@ -124,7 +136,6 @@ func newHouse(t testing.TB) *house {
 		Region: "us-east-1", BaseEndpoint: aws.String("https://bucket.internal"), UsePathStyle: true,
 		Credentials: aws.AnonymousCredentials{}, HTTPClient: &http.Client{Transport: h.owner},
 	})
-	h.append(testCA, certlog.Entry{Type: certlog.TypeGenesis, Time: 1, Label: []byte("test/audit/" + testCA), Extra: []byte("key")})
 	return h
 }
 
@@ -199,8 +210,9 @@ func (h *house) entries(lo, hi uint64, f func(uint64, *certlog.Entry)) {
 	}
 }
 
-// seed appends entries until the log has size of them, fast: certificates with
-// the subjects given, without their DERs, and revocations of earlier ones.
+// seed appends entries until the log has size of them, certificates with the
+// subjects given, without their DERs, and revocations of earlier ones: fast
+// when it begins with an empty log, whose whole blocks become packs at once.
 func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() string) {
 	h.t.Helper()
 	head, err := h.db.LogHead(h.t.Context(), testCA)
@@ -220,7 +232,9 @@ func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() s
 			at += rnd.Int64N(3)
 			var e certlog.Entry
 			var rows []certlog.Row
-			if len(alive) > 0 && rnd.Float64() < revoked {
+			if next == 0 {
+				e = genesis()
+			} else if len(alive) > 0 && rnd.Float64() < revoked {
 				i := rnd.IntN(len(alive))
 				v := alive[i]
 				alive[i] = alive[len(alive)-1]

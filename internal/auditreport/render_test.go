@@ -107,7 +107,7 @@ func TestRender(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(uint64(tt.size), 1))
-			h := newHouse(t)
+			h := emptyHouse(t)
 			h.seed(tt.size, rnd, tt.revoked, subjects(rnd, tt.long))
 			sizes := []uint64{uint64(tt.size)}
 			if tt.size > 1 && tt.size < 2*certlog.BlockSize {
@@ -277,7 +277,7 @@ func TestDamagedLog(t *testing.T) {
 
 func TestRenderStops(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := emptyHouse(t)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	h.seed(3*certlog.BlockSize, rnd, 0, func() string { return "CN=x" })
 	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), layout: newLayout(3*certlog.BlockSize, false), workers: 2, buffers: &buffers{}}

@@ -24,7 +24,7 @@ import (
 
 // largeHouse has a log whose report takes several parts.
 func largeHouse(t testing.TB) *house {
-	h := newHouse(t)
+	h := emptyHouse(t)
 	h.bucket()
 	h.seed(3*certlog.BlockSize+123, rand.New(rand.NewPCG(5, 5)), 0.03, longSubject)
 	return h
@@ -200,7 +200,7 @@ func TestTransient(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := emptyHouse(t)
 			h.bucket()
 			h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
 			var n atomic.Int32

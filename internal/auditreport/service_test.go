@@ -432,10 +432,12 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := emptyHouse(t)
 			h.bucket()
 			if tt.large {
 				h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
+			} else {
+				h.append(testCA, genesis())
 			}
 			events := make(chan Event, 10)
 			s := h.service(func(c *Config) { c.Events = func(e Event) { events <- e } })
@@ -470,7 +472,7 @@ func TestFailures(t *testing.T) {
 // bucket: the second gate stops the report (D-10).
 func TestWithdrawnBeforeComplete(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := emptyHouse(t)
 	h.bucket()
 	h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
 	var parts atomic.Int32
@@ -504,7 +506,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestForeignStore(t *testing.T) {
 	t.Parallel()
 	f := buckettest.StartForeign(t)
-	h := newHouse(t)
+	h := emptyHouse(t)
 	if _, err := f.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(testBucket)}); err != nil {
 		t.Fatal(err)
 	}
