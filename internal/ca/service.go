@@ -292,25 +292,45 @@ func (s *Service) lookup(ctx context.Context, arn pca.ARN) (*authority, error) {
 	if arn.Region != s.Region {
 		return nil, nil
 	}
-	s.mu.Lock()
-	a, ok := s.authorities[arn.CA]
-	s.mu.Unlock()
-	if !ok {
-		rec, err := s.Records.CA(ctx, arn.CA)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading CA %s: %w", arn.CA, err)
-		}
-		if a, err = s.load(ctx, rec); err != nil {
-			return nil, err
-		}
-	}
-	if a.access.Load().rec.Account != arn.Account {
-		return nil, nil
+	a, err := s.byID(ctx, arn.CA)
+	if err != nil || a == nil || a.access.Load().rec.Account != arn.Account {
+		return nil, err
 	}
 	return a, nil
+}
+
+// byID finds a CA whoever owns it; nil when there is none.
+func (s *Service) byID(ctx context.Context, id string) (*authority, error) {
+	s.mu.Lock()
+	a, ok := s.authorities[id]
+	s.mu.Unlock()
+	if ok {
+		return a, nil
+	}
+	rec, err := s.Records.CA(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading CA %s: %w", id, err)
+	}
+	return s.load(ctx, rec)
+}
+
+// Find gives the record of the CA with an id, whoever owns it, to rooms that
+// know it by that alone and ask Authorize before they tell anything. Unknown
+// or gone: a ResourceNotFoundException. The record must not be changed.
+func (s *Service) Find(ctx context.Context, id string) (*store.CertificateAuthority, error) {
+	a, err := s.byID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if a != nil {
+		if rec := a.access.Load().rec; !s.gone(rec) {
+			return rec, nil
+		}
+	}
+	return nil, pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", id)
 }
 
 // load makes the authority of a record; of two that load at once one wins.

@@ -1,5 +1,5 @@
 // Package server is the whole house behind one http.Handler: the API, IAM, STS
-// and Organizations, health and metrics. Listeners, TLS, time-outs and limits
+// and Organizations, the audit logs below /audit-log/, health and metrics. Listeners, TLS, time-outs and limits
 // of connections belong to the program that serves it.
 package server
 
@@ -33,6 +33,11 @@ type Config struct {
 	// Others are more services of the API's protocol, such as Organizations.
 	// They know callers and write logs as the API does.
 	Others []awsjson.Config
+	// AuditLog is the route of what lies below /audit-log/, and AuditLogRates
+	// are its rates by action. It knows callers, decides and writes logs as the
+	// API does. Nil: there is nothing.
+	AuditLog      func(*http.Request) (awsjson.Route, error)
+	AuditLogRates map[string]awsjson.Rate
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
 	Ready func(ctx context.Context) bool
@@ -48,6 +53,7 @@ type server struct {
 	api     *awsjson.Handler
 	query   *awsquery.Handler
 	others  map[string]*awsjson.Handler // by prefix of X-Amz-Target
+	logs    *awsjson.Plain             // nil: none
 	metrics http.Handler
 	cfg     Config
 }
@@ -99,6 +105,13 @@ func New(cfg Config) (http.Handler, error) {
 	if s.api, err = awsjson.New(cfg.API); err != nil {
 		return nil, err
 	}
+	if cfg.AuditLog != nil {
+		logs := cfg.API
+		logs.Rates = cfg.AuditLogRates
+		if s.logs, err = awsjson.NewPlain(logs, cfg.AuditLog); err != nil {
+			return nil, err
+		}
+	}
 	for _, other := range cfg.Others {
 		other.Partition, other.Log, other.Now = cfg.API.Partition, cfg.API.Log, cfg.API.Now
 		if other.Credentials == nil {
@@ -125,6 +138,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.health(w, r)
 	case r.URL.Path == "/metrics" && read && s.mayReadMetrics(r):
 		s.metrics.ServeHTTP(w, r)
+	case s.logs != nil && strings.HasPrefix(r.URL.Path, "/audit-log/"):
+		s.logs.ServeHTTP(w, r)
 	case r.URL.Path == "/" && awsquery.IsRequest(r):
 		s.query.ServeHTTP(w, r)
 	default:

@@ -1,0 +1,249 @@
+package auditlog
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"filippo.io/torchwood"
+	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+// PathPrefix is the path below which every log has its endpoints.
+const PathPrefix = "/audit-log/"
+
+// The actions of the endpoints (access.md A-42). They have a prefix of their
+// own so that acm-pca:* does not widen silently.
+const (
+	ActionGetCheckpoint = "pcaaudit:GetCheckpoint"
+	ActionGetProof      = "pcaaudit:GetProof"
+	ActionRotateKey     = "pcaaudit:RotateKey"
+	ActionRecover       = "pcaaudit:Recover"
+)
+
+// maxKnown is the largest body of a request to recover: checkpoints, or a
+// manifest of a large report.
+const maxKnown = 2 << 20
+
+// SignedHead is what the endpoints need of a signed tree head.
+type SignedHead struct {
+	Size   uint64
+	Signed []byte // checkpoint with its cosignatures
+	Key    string // text of the key record, see Endpoints
+}
+
+// Endpoints is how a log is read over HTTP, under PathPrefix and the CA's UUID:
+//
+//	GET  checkpoint               the newest signed, cosigned checkpoint (C2SP tlog-checkpoint)
+//	GET  key                      the key that signed it, and the CA key's endorsement, as a manifest's lines key, spki, endorsement
+//	GET  tile/<L>/<N>[.p/<W>]     hashes, and
+//	GET  tile/entries/<N>[.p/<W>] entries, as C2SP tlog-tiles has them
+//	GET  proof?serial=HEX         that an entry is in the log, with the entry as extra data (C2SP tlog-proof)
+//	GET  proof?index=N
+//	POST rotate-key               changes the audit key
+//	POST recover                  goes on with a log that lost entries
+//
+// Each request is authorised on the CA's ARN. What a request costs is bounded:
+// it reads one block of the log at the most.
+type Endpoints struct {
+	Partition, Region string
+
+	Store        certlog.Store
+	Certificates interface {
+		Certificate(ctx context.Context, ca string, serial []byte) (*store.Certificate, error)
+	}
+	// Find gives the record of the CA with an id, whoever owns it; gone: ResourceNotFoundException.
+	Find func(ctx context.Context, id string) (*store.CertificateAuthority, error)
+	// Newest gives the newest signed head, signing one when none has atLeast entries.
+	Newest func(ctx context.Context, ca string, atLeast uint64) (*SignedHead, error)
+	// RotateKey and Recover do what their paths say and give the answer's body.
+	RotateKey func(ctx context.Context, ca string) ([]byte, error)
+	Recover   func(ctx context.Context, ca string, known []byte) ([]byte, error)
+}
+
+// Route takes a request apart; it is the route of an awsjson.Plain.
+func (e *Endpoints) Route(r *http.Request) (awsjson.Route, error) {
+	id, what, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, PathPrefix), "/")
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch {
+	case !strings.HasPrefix(r.URL.Path, PathPrefix) || len(id) != 36 || uuid.Validate(id) != nil || strings.ToLower(id) != id:
+	case what == "checkpoint" && read:
+		return e.reading(id, ActionGetCheckpoint, func(ctx context.Context) ([]byte, error) { return e.checkpoint(ctx, id) }), nil
+	case what == "key" && read:
+		return e.reading(id, ActionGetCheckpoint, func(ctx context.Context) ([]byte, error) { return e.key(ctx, id) }), nil
+	case what == "proof" && read:
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return awsjson.Route{}, pca.Errorf(pca.ValidationException, "The query string is not well formed.")
+		}
+		return e.reading(id, ActionGetProof, func(ctx context.Context) ([]byte, error) { return e.proof(ctx, id, query) }), nil
+	case strings.HasPrefix(what, "tile/") && read:
+		t, err := torchwood.ParseTilePath(what)
+		if err != nil {
+			break
+		}
+		packed := t.L < 0 && acceptsGzip(r.Header)
+		return e.reading(id, ActionGetProof, func(ctx context.Context) ([]byte, error) { return e.tile(ctx, id, t, packed) }), nil
+	case what == "rotate-key" && r.Method == http.MethodPost:
+		return awsjson.Route{Action: ActionRotateKey, Serve: func(ctx context.Context, _ []byte) ([]byte, error) {
+			if err := e.authorize(ctx, id, ActionRotateKey); err != nil {
+				return nil, err
+			}
+			return e.RotateKey(ctx, id)
+		}}, nil
+	case what == "recover" && r.Method == http.MethodPost:
+		return awsjson.Route{Action: ActionRecover, MaxBody: maxKnown, Serve: func(ctx context.Context, known []byte) ([]byte, error) {
+			if err := e.authorize(ctx, id, ActionRecover); err != nil {
+				return nil, err
+			}
+			return e.Recover(ctx, id, known)
+		}}, nil
+	}
+	return awsjson.Route{}, pca.Errorf(pca.UnknownOperationException, "%.20s %.200q is not a path of the audit log; the paths are %s<id of a CA>/ and checkpoint, key, proof, tile/<level>/<n> or tile/entries/<n>.", r.Method, r.URL.Path, PathPrefix)
+}
+
+func (e *Endpoints) reading(id, action string, serve func(context.Context) ([]byte, error)) awsjson.Route {
+	return awsjson.Route{Action: action, Serve: func(ctx context.Context, _ []byte) ([]byte, error) {
+		if err := e.authorize(ctx, id, action); err != nil {
+			return nil, err
+		}
+		return serve(ctx)
+	}}
+}
+
+// authorize decides an action on the CA with an id. A CA of another account
+// that does not let the caller in is answered as one that there is not.
+func (e *Endpoints) authorize(ctx context.Context, id, action string) error {
+	rec, err := e.Find(ctx, id)
+	refused, _ := errors.AsType[*pca.Error](err)
+	if err != nil && (refused == nil || refused.Code != pca.ResourceNotFoundException) {
+		return fmt.Errorf("looking for CA %s: %w", id, err)
+	}
+	own := awsjson.Caller(ctx).Account
+	if rec != nil {
+		err := awsjson.Authorize(ctx, action, rec.ARN)
+		if rec.Account == own || err == nil {
+			return err
+		}
+		if e, ok := errors.AsType[*pca.Error](err); !ok || e.Code != pca.AccessDeniedException {
+			return err
+		}
+	}
+	arn := pca.ARN{Partition: e.Partition, Region: e.Region, Account: own, CA: id}
+	if err := awsjson.Authorize(ctx, action, arn.CAARN()); err != nil {
+		return err
+	}
+	return pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", arn)
+}
+
+func plainText(ctx context.Context, cache string) {
+	awsjson.SetHeader(ctx, "Content-Type", "text/plain; charset=utf-8")
+	awsjson.SetHeader(ctx, "Cache-Control", cache)
+}
+
+func (e *Endpoints) checkpoint(ctx context.Context, ca string) ([]byte, error) {
+	head, err := e.Newest(ctx, ca, 0)
+	if err != nil {
+		return nil, err
+	}
+	plainText(ctx, "no-cache")
+	return head.Signed, nil
+}
+
+func (e *Endpoints) key(ctx context.Context, ca string) ([]byte, error) {
+	head, err := e.Newest(ctx, ca, 0)
+	if err != nil {
+		return nil, err
+	}
+	plainText(ctx, "no-cache")
+	return []byte(head.Key), nil
+}
+
+// noTile is the answer for what lies beyond the log.
+func noTile(t tlog.Tile, size uint64) error {
+	return pca.Errorf(pca.ResourceNotFoundException, "The log has no %s: it has %d entries.", torchwood.TilePath(t), size)
+}
+
+func (e *Endpoints) tile(ctx context.Context, ca string, t tlog.Tile, packed bool) ([]byte, error) {
+	size, err := e.size(ctx, ca)
+	if err != nil {
+		return nil, err
+	}
+	// Levels of 2^64 entries and more shift to nothing, as they must.
+	hashes := size >> (torchwood.TileHeight * max(0, t.L))
+	lo := uint64(t.N) * torchwood.TileWidth
+	if uint64(t.N) > hashes/torchwood.TileWidth || lo+uint64(t.W) > hashes {
+		return nil, noTile(t, size)
+	}
+	var data []byte
+	if t.L < 0 {
+		data, err = e.bundle(ctx, ca, lo, lo+uint64(t.W))
+	} else {
+		data, err = tlog.ReadTileData(t, certlog.NewHashReader(ctx, e.Store, ca, size))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s of log %s: %w", torchwood.TilePath(t), ca, err)
+	}
+	if packed {
+		if data, err = zip(data); err != nil {
+			return nil, err
+		}
+		awsjson.SetHeader(ctx, "Content-Encoding", "gzip")
+	}
+	if t.L < 0 {
+		awsjson.SetHeader(ctx, "Vary", "Accept-Encoding")
+	}
+	// A full tile stays; a cache of them is good until the log's origin changes.
+	cache := "no-cache"
+	if t.W == torchwood.TileWidth {
+		cache = "private, max-age=31536000, immutable"
+	}
+	awsjson.SetHeader(ctx, "Content-Type", "application/octet-stream")
+	awsjson.SetHeader(ctx, "Cache-Control", cache)
+	return data, nil
+}
+
+func (e *Endpoints) bundle(ctx context.Context, ca string, lo, hi uint64) (data []byte, err error) {
+	err = e.Store.LogEntries(ctx, ca, lo, hi, func(_ uint64, entry []byte) error {
+		data = certlog.AppendBundled(data, entry)
+		return nil
+	})
+	return data, err
+}
+
+func zip(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return b.Bytes(), err
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3).
+func acceptsGzip(h http.Header) bool {
+	for item := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(item, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
+			return weight == "" || err == nil && q > 0
+		}
+	}
+	return false
+}
