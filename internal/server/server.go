@@ -53,7 +53,7 @@ type server struct {
 	api     *awsjson.Handler
 	query   *awsquery.Handler
 	others  map[string]*awsjson.Handler // by prefix of X-Amz-Target
-	logs    *awsjson.Plain             // nil: none
+	logs    *awsjson.Plain              // nil: none
 	metrics http.Handler
 	cfg     Config
 }
