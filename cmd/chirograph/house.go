@@ -376,6 +376,8 @@ func (h *house) destination(_ context.Context, account, caARN string) (*bucket.C
 		Authorization: bucket.Authorization(h.cfg.DestinationAuthorization),
 		Preflight:     bucket.Preflight(h.cfg.AuditPreflight),
 		UniformParts:  h.cfg.DestinationUniformParts,
+		Retention:     h.cfg.AuditRetention,
+		RetentionMode: bucket.LockMode(h.cfg.AuditRetentionMode),
 	}
 	if cfg.Region == "" {
 		cfg.Region = h.cfg.Region

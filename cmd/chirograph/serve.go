@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -73,6 +72,8 @@ type serveConfig struct {
 	DestinationAccessKeyID   string // empty: the AWS SDK's usual sources
 	DestinationSecretKey     string
 
+	witnessConfig
+
 	now func() time.Time // of certificate authorities and sessions, in tests; nil: time.Now
 }
 
@@ -94,6 +95,7 @@ func defaultServeConfig() serveConfig {
 		MaxConnections:           defaultConnections,
 		Destination:              "embedded",
 		DestinationAuthorization: string(bucket.AuthorizePolicy),
+		witnessConfig:            defaultWitnessConfig(),
 	}
 }
 
@@ -175,6 +177,7 @@ at the next start.`,
 	f.BoolVar(&cfg.DestinationUniformParts, "destination-uniform-parts", cfg.DestinationUniformParts, "upload parts of equal length, for stores that want it")
 	f.StringVar(&cfg.DestinationAccessKeyID, "destination-access-key-id", cfg.DestinationAccessKeyID, "access key for --destination (default: the AWS SDK's usual sources)")
 	f.StringVar(&cfg.DestinationSecretKey, "destination-secret-access-key", cfg.DestinationSecretKey, "secret of --destination-access-key-id; better given by CHIROGRAPH_DESTINATION_SECRET_ACCESS_KEY or the configuration file than on a command line")
+	cfg.witnessConfig.flags(cmd)
 	choices(cmd, "log-level", "debug", "info", "warn", "error")
 	choices(cmd, "log-format", "text", "json")
 	choices(cmd, "audit-preflight", string(bucket.PreflightOff), string(bucket.PreflightHead), string(bucket.PreflightWrite))
@@ -216,11 +219,11 @@ func (c *serveConfig) check() error {
 	if err := c.checkLimits(); err != nil {
 		return err
 	}
-	if c.Destination != "embedded" && c.Destination != "aws" {
-		u, err := url.Parse(c.Destination)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return usageError("use embedded, aws, or a URL such as https://s3.example.com", "--destination %q is not a destination", c.Destination)
-		}
+	if err := checkDestination("--destination", c.Destination); err != nil {
+		return err
+	}
+	if err := c.witnessConfig.check(); err != nil {
+		return err
 	}
 	for _, l := range []struct{ flag, address string }{{"--listen", c.Listen}, {"--s3-listen", c.S3Listen}} {
 		host, _, err := net.SplitHostPort(l.address)

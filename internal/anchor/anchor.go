@@ -7,6 +7,7 @@ package anchor
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -64,8 +65,10 @@ func New(cfg Config) (*Store, error) {
 // tree is a *ConflictError. It is durable when Put returns nil.
 func (s *Store) Put(ctx context.Context, ca, origin string, size uint64, checkpoint []byte) error {
 	key := fmt.Sprintf("%s/%s/%d/%020d.checkpoint", s.cfg.Prefix, ca, epoch(ca, origin), size)
+	tree := sha256.Sum256([]byte(text(checkpoint)))
 	_, err := s.cfg.Client.Put(ctx, bucket.Object{
 		Bucket: s.cfg.Bucket, Key: key, Account: s.cfg.Account, ContentType: "text/plain; charset=utf-8",
+		ReportID: hex.EncodeToString(tree[:]), // tells it from one of another tree, which is as long
 	}, checkpoint, sha256.Sum256(checkpoint))
 	if !errors.Is(err, bucket.ErrForeignObject) {
 		if err != nil {

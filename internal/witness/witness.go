@@ -104,33 +104,48 @@ type witness struct {
 	key      note.Verifier
 }
 
-// New checks the witnesses; it does not reach for them.
+// New checks the configuration; it does not reach for the witnesses.
 func New(cfg Config) (*Client, error) {
-	if cfg.Quorum == 0 {
-		cfg.Quorum = len(cfg.Witnesses)/2 + 1
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Client{cfg: cfg, http: &http.Client{}, origins: map[string]*sync.Mutex{}}
+	if cfg.State == nil {
+		return nil, errors.New("witnesses need a place to remember sizes in")
+	}
+	witnesses, err := parse(cfg.Witnesses, cfg.Quorum)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Quorum == 0 {
+		cfg.Quorum = len(witnesses)/2 + 1
+	}
+	c := &Client{cfg: cfg, http: &http.Client{}, witnesses: witnesses, origins: map[string]*sync.Mutex{}}
 	if cfg.HTTP != nil {
 		*c.http = *cfg.HTTP
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if len(cfg.Witnesses) == 0 {
+	return c, nil
+}
+
+// Check tells what is wrong with witnesses and a quorum of them, in words for
+// whoever named them.
+func Check(witnesses []Witness, quorum int) error {
+	_, err := parse(witnesses, quorum)
+	return err
+}
+
+func parse(witnesses []Witness, quorum int) (list []witness, err error) {
+	if len(witnesses) == 0 {
 		return nil, errors.New("no witness is named")
 	}
-	if cfg.State == nil {
-		return nil, errors.New("witnesses need a place to remember sizes in")
-	}
-	if cfg.Quorum < 1 || cfg.Quorum > len(cfg.Witnesses) {
-		return nil, fmt.Errorf("a quorum of %d among %d witnesses: it is at least 1 and at most as many as there are", cfg.Quorum, len(cfg.Witnesses))
+	if quorum < 0 || quorum > len(witnesses) {
+		return nil, fmt.Errorf("a quorum of %d among %d witnesses: it is at least 1 and at most as many as there are", quorum, len(witnesses))
 	}
 	seen := map[string]bool{}
-	for _, w := range cfg.Witnesses {
+	for _, w := range witnesses {
 		parsed, err := w.parse()
 		if err != nil {
 			return nil, err
@@ -139,9 +154,9 @@ func New(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("witness %s is named twice, and would count twice", parsed.name)
 		}
 		seen[w.Key] = true
-		c.witnesses = append(c.witnesses, *parsed)
+		list = append(list, *parsed)
 	}
-	return c, nil
+	return list, nil
 }
 
 // Quorum is how many witnesses must cosign, of how many.
