@@ -43,16 +43,19 @@ func policyOf(statements ...string) string {
 // awsPolicies are the policies of access.md 6, in its order, the older names of
 // the first five, and those of AWS that people need around them.
 func awsPolicies() []*awsPolicy {
-	auditor := policyOf(
+	audits := []string{
 		allowing(anyCA, "acm-pca:CreateCertificateAuthorityAuditReport", "acm-pca:DescribeCertificateAuthority", "acm-pca:DescribeCertificateAuthorityAuditReport",
 			"acm-pca:GetCertificateAuthorityCsr", "acm-pca:GetCertificateAuthorityCertificate", "acm-pca:GetCertificate", "acm-pca:GetPolicy", "acm-pca:ListPermissions", "acm-pca:ListTags"),
-		allowing(`"*"`, "acm-pca:ListCertificateAuthorities"))
+		allowing(`"*"`, "acm-pca:ListCertificateAuthorities"),
+	}
+	auditor := policyOf(audits...)
 	full := policyOf(allowing(`"*"`, "acm-pca:*"))
 	readOnly := policyOf(allowing(`"*"`, "acm-pca:DescribeCertificateAuthority", "acm-pca:DescribeCertificateAuthorityAuditReport", "acm-pca:ListCertificateAuthorities",
 		"acm-pca:GetCertificateAuthorityCsr", "acm-pca:GetCertificateAuthorityCertificate", "acm-pca:GetCertificate", "acm-pca:GetPolicy", "acm-pca:ListPermissions", "acm-pca:ListTags"))
 	user, privileged := issuing("EndEntityCertificate"), issuing("*CACertificate*")
 	kubernetes := policyOf(allowing(anyCA, "acm-pca:DescribeCertificateAuthority", "acm-pca:GetCertificate", "acm-pca:IssueCertificate"))
 	witness := policyOf(allowing(`"*"`, "pcaaudit:GetCheckpoint", "pcaaudit:GetProof"))
+	evidence := allowing(anyCA, "pcaaudit:GetCheckpoint", "pcaaudit:GetProof", "pcaaudit:GetReport")
 	current := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	list := []*awsPolicy{
 		{path: "/", name: "AWSPrivateCAAuditor", document: auditor, version: 1},
@@ -71,8 +74,12 @@ func awsPolicies() []*awsPolicy {
 		{path: "/", name: "AmazonS3FullAccess", document: policyOf(allowing(`"*"`, "s3:*")), version: 2},
 		{path: "/", name: "AmazonS3ReadOnlyAccess", document: policyOf(allowing(`"*"`, "s3:Get*", "s3:List*")), version: 3},
 		// The product's own: of the log's checkpoints and proofs, nothing else
-		// (access.md 5).
+		// (access.md 5); and AWS' policies for auditors and for everything with
+		// the proofs that AWS does not have (A-42). To change or recover a log's
+		// key is for administrators.
 		{path: "/chirograph/", name: "PCAWitness", document: witness, version: 1},
+		{path: "/chirograph/", name: "PCAAuditor", document: policyOf(append(audits, evidence)...), version: 1},
+		{path: "/chirograph/", name: "PCAFullAccess", document: policyOf(allowing(`"*"`, "acm-pca:*"), evidence), version: 1},
 	}
 	for i, p := range list {
 		p.id, p.updated = fmt.Sprintf("ANPACHIROGRAPH%06d", i+1), current

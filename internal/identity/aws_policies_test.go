@@ -135,6 +135,21 @@ func TestTrapsOfManagedPolicies(t *testing.T) {
 			t.Errorf("a witness may not %s", d)
 		}
 	}
+	for _, policy := range []string{"PCAAuditor", "PCAFullAccess"} {
+		for _, action := range []string{"pcaaudit:GetProof", "pcaaudit:GetCheckpoint", "pcaaudit:GetReport", "acm-pca:CreateCertificateAuthorityAuditReport", "acm-pca:ListCertificateAuthorities"} {
+			if !h.mayWith(t, dutyOf{action, ""}, "chirograph/"+policy) {
+				t.Errorf("%s may not %s", policy, action)
+			}
+		}
+		for _, action := range []string{"pcaaudit:RotateKey", "pcaaudit:Recover"} {
+			if h.mayWith(t, dutyOf{action, ""}, "chirograph/"+policy) || !h.mayWith(t, dutyOf{action, ""}, "AdministratorAccess") {
+				t.Errorf("%s is not for administrators alone", action)
+			}
+		}
+		if h.mayWith(t, dutyOf{"acm-pca:RevokeCertificate", ""}, "chirograph/"+policy) != (policy == "PCAFullAccess") {
+			t.Errorf("%s: revoking", policy)
+		}
+	}
 	if h.mayWith(t, dutyOf{"pcaaudit:GetReport", ""}, "chirograph/PCAWitness") || h.mayWith(t, dutyOf{"acm-pca:GetCertificate", ""}, "chirograph/PCAWitness") {
 		t.Error("a witness may do more than it should")
 	}
