@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
+	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -31,4 +32,28 @@ func FormatEndorsement(algorithm string, signature []byte) string {
 // still knows. Part of the format.
 func FormatRecovery(vkey, endorsement string, size uint64, root tlog.Hash) string {
 	return "key " + vkey + "\nendorsement " + endorsement + "\nlast " + strconv.FormatUint(size, 10) + " " + root.String() + "\n"
+}
+
+// ParseEndorsement reads what FormatEndorsement writes.
+func ParseEndorsement(s string) (algorithm string, signature []byte, ok bool) {
+	algorithm, b, ok := strings.Cut(s, " ")
+	signature, err := base64.StdEncoding.Strict().DecodeString(b)
+	ok = ok && err == nil && algorithm != "" && FormatEndorsement(algorithm, signature) == s
+	return algorithm, signature, ok
+}
+
+// ParseRecovery reads what FormatRecovery writes.
+func ParseRecovery(s string) (vkey, endorsement string, size uint64, root tlog.Hash, ok bool) {
+	f := strings.Split(s, "\n")
+	if len(f) != 4 {
+		return "", "", 0, tlog.Hash{}, false
+	}
+	vkey, _ = strings.CutPrefix(f[0], "key ")
+	endorsement, _ = strings.CutPrefix(f[1], "endorsement ")
+	last, _ := strings.CutPrefix(f[2], "last ")
+	number, hash, _ := strings.Cut(last, " ")
+	size, err1 := strconv.ParseUint(number, 10, 64)
+	root, err2 := tlog.ParseHash(hash)
+	ok = err1 == nil && err2 == nil && FormatRecovery(vkey, endorsement, size, root) == s
+	return vkey, endorsement, size, root, ok
 }
