@@ -188,6 +188,13 @@ type AuditKey struct {
 // LogRow marks a row of the log's transaction.
 func (*AuditKey) LogRow() {}
 
+// LogShape is what a log consists of, by count.
+type LogShape struct {
+	Packs, PacksTo uint64 // how many packs there are; one more than the number of the last
+	TailTo         uint64 // one more than the index of the last entry that is in no pack; 0 when there is none
+	NodesBeyond    uint64 // nodes that cover entries which the log does not have
+}
+
 // UploadedPart is a part of a report that is in the bucket already (destination.md D-23).
 type UploadedPart struct {
 	Report   string

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"chirograph.dev/internal/store"
 )
 
 // ErrOlderFormat says that the store must be upgraded, by a start of the
@@ -91,15 +93,8 @@ func (db *DB) LogNames(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// LogShape is what a log consists of, by count.
-type LogShape struct {
-	Packs, PacksTo uint64 // how many packs there are; one more than the number of the last
-	TailTo         uint64 // one more than the index of the last entry that is in no pack; 0 when there is none
-	NodesBeyond    uint64 // nodes that cover entries which the log does not have
-}
-
 // LogShape counts the parts of a log that should have size entries.
-func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s LogShape, err error) {
+func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s store.LogShape, err error) {
 	err = db.read(ctx, func(c *conn) error {
 		_, err1 := c.queryRow(func(r *rows) { s.Packs, s.PacksTo = uint64(r.int(0)), uint64(r.int(1)) },
 			"SELECT count(*), ifnull(max(block) + 1, 0) FROM log_pack WHERE ca = ?", ca)
@@ -117,7 +112,7 @@ func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s LogShape,
 		return nil
 	})
 	if err != nil {
-		return LogShape{}, fmt.Errorf("counting the parts of log %s: %w", ca, err)
+		return store.LogShape{}, fmt.Errorf("counting the parts of log %s: %w", ca, err)
 	}
 	return s, nil
 }
