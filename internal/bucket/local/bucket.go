@@ -152,6 +152,9 @@ func (s *Service) createBucket(q *request) (*reply, error) {
 	switch v := q.header.Get("X-Amz-Bucket-Object-Lock-Enabled"); strings.ToLower(v) {
 	case "", "false":
 	case "true":
+		if err := s.authorizeIn(q, "PutBucketObjectLockConfiguration", q.resource(), nil); err != nil {
+			return nil, err
+		}
 		b.objectLock = true
 	default:
 		return nil, errInvalidArgument("x-amz-bucket-object-lock-enabled", v, "Invalid x-amz-bucket-object-lock-enabled header")
@@ -172,7 +175,7 @@ func (s *Service) createBucket(q *request) (*reply, error) {
 		if err != sql.ErrNoRows {
 			return fmt.Errorf("looking for a bucket: %w", err)
 		}
-		if _, err = tx.ExecContext(ctx, `INSERT INTO bucket (`+bucketColumns+`) VALUES (?,?,?,?,?,?,?,?,NULL)`,
+		if _, err = tx.ExecContext(ctx, `INSERT INTO bucket (`+bucketColumns+`) VALUES (?,?,?,?,?,?,?,?,NULL,'',0,0)`,
 			b.name, b.account, b.region, b.created.UnixMilli(), b.acl, b.ownership, b.publicAccess, b.objectLock); err != nil {
 			return fmt.Errorf("making a bucket: %w", err)
 		}
@@ -269,13 +272,4 @@ func (s *Service) getBucketEncryption(q *request) (*reply, error) {
 
 func (s *Service) getBucketVersioning(q *request) (*reply, error) {
 	return xmlReply(http.StatusOK, newDocument("VersioningConfiguration"), "VersioningConfiguration"), nil
-}
-
-func (s *Service) getObjectLockConfiguration(q *request) (*reply, error) {
-	if !q.owner.objectLock {
-		return nil, errorf("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket").with("BucketName", q.bucket)
-	}
-	d := newDocument("ObjectLockConfiguration")
-	d.text("ObjectLockEnabled", "Enabled")
-	return xmlReply(http.StatusOK, d, "ObjectLockConfiguration"), nil
 }

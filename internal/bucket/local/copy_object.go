@@ -259,7 +259,7 @@ func (s *Service) copyObject(q *request) (*reply, error) {
 	default:
 		return nil, errInvalidArgument("x-amz-metadata-directive", v, "Unknown metadata directive.")
 	}
-	if keep && src.bucket.name == q.bucket && src.key == q.key && o.lockMode == "" {
+	if keep && src.bucket.name == q.bucket && src.key == q.key && !q.asksLock() {
 		return nil, errorf("InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	wanted := strings.ToUpper(q.header.Get("X-Amz-Checksum-Algorithm"))

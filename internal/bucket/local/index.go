@@ -19,7 +19,16 @@ const (
 	stateGarbage = 2 // nothing but work for the collector
 )
 
-const formatVersion = 1
+// formatVersion 2 added default retentions and legal holds.
+const formatVersion = 2
+
+const upgrade2 = `
+ALTER TABLE bucket ADD COLUMN default_mode TEXT NOT NULL DEFAULT '';
+ALTER TABLE bucket ADD COLUMN default_days INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN default_years INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE object ADD COLUMN legal_hold TEXT NOT NULL DEFAULT '';
+UPDATE format SET version = 2;
+`
 
 // A multipart upload and the object that it becomes are one row, so that
 // Complete moves no part: it changes the state. A part is a run of extents; an
@@ -35,7 +44,10 @@ CREATE TABLE bucket (
 	ownership TEXT NOT NULL,         -- empty: none configured
 	public_access INTEGER NOT NULL,  -- bits; -1: none configured
 	object_lock INTEGER NOT NULL,
-	policy BLOB                      -- NULL: none
+	policy BLOB,                     -- NULL: none
+	default_mode TEXT NOT NULL DEFAULT '', -- of retention; empty: none, and both periods 0
+	default_days INTEGER NOT NULL DEFAULT 0,
+	default_years INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE object (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -54,7 +66,8 @@ CREATE TABLE object (
 	initiator TEXT NOT NULL,
 	lock_mode TEXT NOT NULL,         -- empty: no retention
 	retain_until INTEGER NOT NULL,   -- Unix milliseconds
-	headers TEXT NOT NULL            -- form-encoded
+	headers TEXT NOT NULL,           -- form-encoded
+	legal_hold TEXT NOT NULL DEFAULT '' -- ON or OFF; empty: never set
 );
 CREATE UNIQUE INDEX object_key ON object (bucket, key) WHERE state = 1;
 CREATE INDEX object_upload ON object (bucket, key, upload) WHERE state = 0;
@@ -90,6 +103,7 @@ type bucket struct {
 	publicAccess          int
 	objectLock            bool
 	policy                []byte // nil: none
+	lockDefault           lockDefault
 }
 
 type object struct {
@@ -103,6 +117,7 @@ type object struct {
 	acl, initiator                    string
 	lockMode                          string
 	retainUntil                       time.Time
+	legalHold                         string
 	headers                           url.Values
 }
 
@@ -184,6 +199,12 @@ func (x *index) migrate(ctx context.Context, lost func() (bool, error)) error {
 		if err := tx.QueryRowContext(ctx, `SELECT version FROM format`).Scan(&version); err != nil {
 			return fmt.Errorf("reading the index's format: %w", err)
 		}
+		if version == 1 {
+			if _, err := tx.ExecContext(ctx, upgrade2); err != nil {
+				return fmt.Errorf("bringing the index to format %d: %w", formatVersion, err)
+			}
+			version = formatVersion
+		}
 		if version != formatVersion {
 			return fmt.Errorf("the bucket folder has format %d, this program knows %d: use the program that wrote it, or a newer one", version, formatVersion)
 		}
@@ -234,14 +255,15 @@ func (x *index) read(ctx context.Context, fn func(*sql.Tx) error) error {
 	return fn(tx)
 }
 
-const bucketColumns = `name, account, region, created, acl, ownership, public_access, object_lock, policy`
+const bucketColumns = `name, account, region, created, acl, ownership, public_access, object_lock, policy, default_mode, default_days, default_years`
 
 type scanner interface{ Scan(...any) error }
 
 func scanBucket(row scanner) (*bucket, error) {
 	var b bucket
 	var created int64
-	if err := row.Scan(&b.name, &b.account, &b.region, &created, &b.acl, &b.ownership, &b.publicAccess, &b.objectLock, &b.policy); err != nil {
+	if err := row.Scan(&b.name, &b.account, &b.region, &created, &b.acl, &b.ownership, &b.publicAccess, &b.objectLock, &b.policy,
+		&b.lockDefault.mode, &b.lockDefault.days, &b.lockDefault.years); err != nil {
 		return nil, err
 	}
 	b.created = time.UnixMilli(created)
@@ -260,7 +282,7 @@ func (x *index) bucket(ctx context.Context, name string) (*bucket, error) {
 	return b, nil
 }
 
-const objectColumns = `id, bucket, key, upload, modified, size, etag, parts, algorithm, checksum_type, checksum, acl, initiator, lock_mode, retain_until, headers`
+const objectColumns = `id, bucket, key, upload, modified, size, etag, parts, algorithm, checksum_type, checksum, acl, initiator, lock_mode, retain_until, headers, legal_hold`
 
 func scanObject(row scanner) (*object, error) {
 	var o object
@@ -268,7 +290,7 @@ func scanObject(row scanner) (*object, error) {
 	var modified, retain int64
 	var headers string
 	err := row.Scan(&o.id, &o.bucket, &key, &o.upload, &modified, &o.size, &o.etag, &o.parts, &o.algorithm, &o.checksumType,
-		&o.checksum, &o.acl, &o.initiator, &o.lockMode, &retain, &headers)
+		&o.checksum, &o.acl, &o.initiator, &o.lockMode, &retain, &headers, &o.legalHold)
 	if err != nil {
 		return nil, err
 	}
@@ -314,9 +336,9 @@ func insertObject(ctx context.Context, tx *sql.Tx, o *object, state int) error {
 	if !o.retainUntil.IsZero() {
 		retain = o.retainUntil.UnixMilli()
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO object (state, bucket, key, upload, modified, size, etag, parts, algorithm, checksum_type, checksum, acl, initiator, lock_mode, retain_until, headers)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, state, o.bucket, []byte(o.key), o.upload, o.modified.UnixMilli(), o.size, o.etag, o.parts,
-		o.algorithm, o.checksumType, o.checksum, o.acl, o.initiator, o.lockMode, retain, o.headers.Encode())
+	res, err := tx.ExecContext(ctx, `INSERT INTO object (state, bucket, key, upload, modified, size, etag, parts, algorithm, checksum_type, checksum, acl, initiator, lock_mode, retain_until, headers, legal_hold)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, state, o.bucket, []byte(o.key), o.upload, o.modified.UnixMilli(), o.size, o.etag, o.parts,
+		o.algorithm, o.checksumType, o.checksum, o.acl, o.initiator, o.lockMode, retain, o.headers.Encode(), o.legalHold)
 	if err != nil {
 		return fmt.Errorf("adding an object: %w", err)
 	}

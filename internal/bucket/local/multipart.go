@@ -117,6 +117,9 @@ func (s *Service) uploadPart(q *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkLockChecksum(q, upload, "Put Part"); err != nil {
+		return nil, err
+	}
 	in, err := s.receive(q, upload.algorithm)
 	if err != nil {
 		return nil, err

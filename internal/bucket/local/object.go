@@ -30,9 +30,6 @@ func objectHeaders(q *request) (url.Values, error) {
 	if v := h.Get("X-Amz-Storage-Class"); v != "" && v != "STANDARD" {
 		return nil, errorf("InvalidStorageClass", "The storage class you specified is not valid").with("StorageClassRequested", v)
 	}
-	if v := h.Get("X-Amz-Object-Lock-Legal-Hold"); v != "" && v != "OFF" {
-		return nil, errNotImplemented("x-amz-object-lock-legal-hold")
-	}
 	kept := url.Values{}
 	size := 0
 	for name, values := range h {
@@ -112,53 +109,6 @@ func etagMatches(list, etag string) bool {
 	return false
 }
 
-// retention is the lock that a request asks for; the zero value is none.
-func (s *Service) retention(q *request) (mode string, until time.Time, err error) {
-	mode, date := q.header.Get("X-Amz-Object-Lock-Mode"), q.header.Get("X-Amz-Object-Lock-Retain-Until-Date")
-	if mode == "" && date == "" {
-		return "", time.Time{}, nil
-	}
-	if mode == "" || date == "" {
-		return "", time.Time{}, errorf("InvalidArgument", "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
-	}
-	if err := s.authorize(q, "PutObjectRetention", q.resource()); err != nil {
-		return "", time.Time{}, err
-	}
-	if until, err = s.checkRetention(q, mode, date); err != nil {
-		return "", time.Time{}, err
-	}
-	return mode, until, nil
-}
-
-func (s *Service) checkRetention(q *request, mode, date string) (time.Time, error) {
-	if !q.owner.objectLock {
-		return time.Time{}, errorf("InvalidRequest", "Bucket is missing Object Lock Configuration")
-	}
-	if mode != "GOVERNANCE" && mode != "COMPLIANCE" {
-		return time.Time{}, errInvalidArgument("x-amz-object-lock-mode", mode, "Unknown wormMode directive.")
-	}
-	until, err := time.Parse(time.RFC3339Nano, date)
-	if err != nil {
-		return time.Time{}, errInvalidArgument("x-amz-object-lock-retain-until-date", date, "The retain until date must be provided in ISO 8601 format")
-	}
-	if !until.After(s.cfg.Now()) {
-		return time.Time{}, errInvalidArgument("x-amz-object-lock-retain-until-date", date, "The retain until date must be in the future!")
-	}
-	return until, nil
-}
-
-// checkLock refuses to replace or delete a retained object. Versions are not
-// kept, so replacing is refused too, where S3 would keep both.
-func (s *Service) checkLock(q *request, old *object, resource string) error {
-	if old == nil || old.lockMode == "" || !s.cfg.Now().Before(old.retainUntil) {
-		return nil
-	}
-	if old.lockMode == "GOVERNANCE" && strings.EqualFold(q.header.Get("X-Amz-Bypass-Governance-Retention"), "true") {
-		return s.authorize(q, "BypassGovernanceRetention", resource)
-	}
-	return errorf("AccessDenied", "Access Denied because object protected by object lock.").with("Key", old.key)
-}
-
 // replace makes o, which has its parts or gets them from insert, the object of
 // its key in one step with the checks that it may.
 func (s *Service) replace(ctx context.Context, q *request, tx *sql.Tx, o *object, c writeConditions) error {
@@ -222,8 +172,7 @@ func (s *Service) newObject(q *request) (*object, error) {
 	if o.acl, err = s.objectACL(q); err != nil {
 		return nil, err
 	}
-	o.lockMode, o.retainUntil, err = s.retention(q)
-	return o, err
+	return o, s.lockNew(q, o)
 }
 
 // putObject stores one body as an object.
@@ -239,10 +188,8 @@ func (s *Service) putObject(q *request) (*reply, error) {
 	if err := s.refuseEarly(q, conditions); err != nil {
 		return nil, err
 	}
-	if o.lockMode != "" && q.header.Get("Content-Md5") == "" {
-		if algorithm, _, _, err := declaredChecksum(q.header); err != nil || algorithm == "" {
-			return nil, errorf("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")
-		}
+	if err := checkLockChecksum(q, o, "Put Object"); err != nil {
+		return nil, err
 	}
 	in, err := s.receive(q, "")
 	if err != nil {
@@ -492,10 +439,7 @@ func (s *Service) describe(h http.Header, o *object) {
 	h.Set("Etag", `"`+o.etag+`"`)
 	h.Set("Last-Modified", o.modified.UTC().Format(http.TimeFormat))
 	h.Set("Accept-Ranges", "bytes")
-	if o.lockMode != "" {
-		h.Set("X-Amz-Object-Lock-Mode", o.lockMode)
-		h.Set("X-Amz-Object-Lock-Retain-Until-Date", formatDate(o.retainUntil))
-	}
+	describeLock(h, o)
 	// Objects come from many writers: a browser must not guess their type.
 	h.Set("X-Content-Type-Options", "nosniff")
 	if t, _, err := mime.ParseMediaType(o.headers.Get("content-type")); err == nil && (t == "text/html" || t == "image/svg+xml" || t == "application/xhtml+xml") {
@@ -748,55 +692,4 @@ func (s *Service) getObjectTagging(q *request) (*reply, error) {
 	d := newDocument("Tagging")
 	d.text("TagSet", "")
 	return xmlReply(http.StatusOK, d, "Tagging"), nil
-}
-
-func (s *Service) getObjectRetention(q *request) (*reply, error) {
-	if !q.owner.objectLock {
-		return nil, errorf("InvalidRequest", "Bucket is missing Object Lock Configuration")
-	}
-	o, err := s.find(q)
-	if err != nil {
-		return nil, err
-	}
-	if o.lockMode == "" {
-		return nil, errorf("NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration").with("Key", q.key)
-	}
-	d := newDocument("Retention")
-	d.text("Mode", o.lockMode)
-	d.text("RetainUntilDate", formatDate(o.retainUntil))
-	return xmlReply(http.StatusOK, d, "Retention"), nil
-}
-
-// putObjectRetention sets or prolongs a retention. Shortening or removing one
-// is refused in COMPLIANCE mode, and needs the bypass in GOVERNANCE mode.
-func (s *Service) putObjectRetention(q *request) (*reply, error) {
-	var in struct{ Mode, RetainUntilDate string }
-	if err := s.readXML(q, "Retention", &in); err != nil {
-		return nil, err
-	}
-	var until time.Time
-	var millis int64
-	if in.Mode != "" || in.RetainUntilDate != "" {
-		if in.Mode == "" || in.RetainUntilDate == "" {
-			return nil, errMalformedXML()
-		}
-		var err error
-		if until, err = s.checkRetention(q, in.Mode, in.RetainUntilDate); err != nil {
-			return nil, err
-		}
-		millis = until.UnixMilli()
-	} else if !q.owner.objectLock {
-		return nil, errorf("InvalidRequest", "Bucket is missing Object Lock Configuration")
-	}
-	check := func(o *object) error {
-		prolongs := o.lockMode == in.Mode || o.lockMode == "GOVERNANCE" && in.Mode == "COMPLIANCE"
-		if prolongs && !until.Before(o.retainUntil) {
-			return nil
-		}
-		return s.checkLock(q, o, q.resource())
-	}
-	if err := s.changeObject(q, check, `lock_mode = ?, retain_until = ?`, in.Mode, millis); err != nil {
-		return nil, err
-	}
-	return newReply(http.StatusOK), nil
 }

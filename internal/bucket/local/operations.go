@@ -44,6 +44,7 @@ func operations() map[string]*operation {
 		"GET bucket encryption":           op("GetBucketEncryption", "GetEncryptionConfiguration", (*Service).getBucketEncryption),
 		"GET bucket versioning":           op("GetBucketVersioning", "GetBucketVersioning", (*Service).getBucketVersioning),
 		"GET bucket object-lock":          op("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration", (*Service).getObjectLockConfiguration),
+		"PUT bucket object-lock":          op("PutObjectLockConfiguration", "PutBucketObjectLockConfiguration", (*Service).putObjectLockConfiguration),
 		"GET bucket uploads":              op("ListMultipartUploads", "ListBucketMultipartUploads", (*Service).listMultipartUploads),
 
 		"PUT object":            op("PutObject", "PutObject", (*Service).putObject),
@@ -57,6 +58,8 @@ func operations() map[string]*operation {
 		"GET object tagging":    op("GetObjectTagging", "GetObjectTagging", (*Service).getObjectTagging),
 		"GET object retention":  op("GetObjectRetention", "GetObjectRetention", (*Service).getObjectRetention),
 		"PUT object retention":  op("PutObjectRetention", "PutObjectRetention", (*Service).putObjectRetention),
+		"GET object legal-hold": op("GetObjectLegalHold", "GetObjectLegalHold", (*Service).getObjectLegalHold),
+		"PUT object legal-hold": op("PutObjectLegalHold", "PutObjectLegalHold", (*Service).putObjectLegalHold),
 
 		"POST object uploads":      op("CreateMultipartUpload", "PutObject", (*Service).createMultipartUpload),
 		"PUT object uploadId":      op("UploadPart", "PutObject", (*Service).uploadPart),
@@ -72,8 +75,8 @@ func operations() map[string]*operation {
 // are refused, because without them the request would mean something else.
 var subresources = [...]string{
 	"uploadId", "uploads", "list-type", "delete", "location", "acl", "policy", "policyStatus", "publicAccessBlock",
-	"ownershipControls", "encryption", "versioning", "object-lock", "attributes", "tagging", "retention",
-	"accelerate", "analytics", "cors", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "logging", "metadataConfiguration",
+	"ownershipControls", "encryption", "versioning", "object-lock", "attributes", "tagging", "retention", "legal-hold",
+	"accelerate", "analytics", "cors", "intelligent-tiering", "inventory", "lifecycle", "logging", "metadataConfiguration",
 	"metadataTable", "metadataInventoryTable", "metadataJournalTable", "metrics", "notification", "renameObject", "replication",
 	"requestPayment", "restore", "select", "session", "torrent", "versions", "website", "append", "abac", "encryptionConfiguration",
 }

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"chirograph.dev/internal/iam"
@@ -503,6 +504,10 @@ func (s *Service) conditions(q *request) map[string][]string {
 	set("s3:x-amz-storage-class", q.header.Get("X-Amz-Storage-Class"))
 	set("s3:object-lock-mode", q.header.Get("X-Amz-Object-Lock-Mode"))
 	set("s3:object-lock-retain-until-date", q.header.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+	if until, err := time.Parse(time.RFC3339Nano, q.header.Get("X-Amz-Object-Lock-Retain-Until-Date")); err == nil {
+		set("s3:object-lock-remaining-retention-days", strconv.FormatInt(int64(until.Sub(now).Hours()/24), 10))
+	}
+	set("s3:object-lock-legal-hold", q.header.Get("X-Amz-Object-Lock-Legal-Hold"))
 	set("s3:if-match", q.header.Get("If-Match"))
 	set("s3:if-none-match", q.header.Get("If-None-Match"))
 	if strings.HasPrefix(q.name(), "List") {

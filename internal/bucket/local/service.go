@@ -14,7 +14,8 @@
 // policies of 20 KiB. Memory does not grow with the size of an object.
 //
 // Not kept: versions, tags, encryption at rest, ACLs other than the canned
-// ones. What is not kept is refused with NotImplemented, never ignored.
+// ones. What is not kept is refused with NotImplemented, never ignored. Object
+// Lock is kept, and without versions means that a locked key is not written again.
 package local
 
 import (
