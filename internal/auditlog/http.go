@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"filippo.io/torchwood"
 	"github.com/google/uuid"
@@ -71,6 +73,49 @@ type Endpoints struct {
 	// RotateKey and Recover do what their paths say and give the answer's body.
 	RotateKey func(ctx context.Context, ca string) ([]byte, error)
 	Recover   func(ctx context.Context, ca string, known []byte) ([]byte, error)
+
+	mu    sync.Mutex
+	heads map[string]recentHead // by CA
+}
+
+type recentHead struct {
+	*SignedHead
+	at time.Time
+}
+
+// A head is signed when somebody asks and the log grew, but not more often
+// than every headAge, since witnesses see each of them. One that too few
+// witnesses cosigned gets another chance after cosignAge.
+const (
+	headAge   = time.Second
+	cosignAge = time.Minute
+)
+
+// head gives a signed head of the log as it is now, or was a moment ago, with
+// at least so many entries.
+func (e *Endpoints) head(ctx context.Context, ca string, atLeast uint64) (*SignedHead, error) {
+	size, err := e.size(ctx, ca)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	recent := e.heads[ca]
+	e.mu.Unlock()
+	age := time.Since(recent.at)
+	if recent.SignedHead != nil && recent.Size >= atLeast && (age < headAge || recent.Size == size && age < cosignAge) {
+		return recent.SignedHead, nil
+	}
+	h, err := e.Newest(ctx, ca, max(size, atLeast))
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.heads == nil {
+		e.heads = map[string]recentHead{}
+	}
+	e.heads[ca] = recentHead{h, time.Now()}
+	return h, nil
 }
 
 // Route takes a request apart; it is the route of an awsjson.Plain.
@@ -154,7 +199,7 @@ func plainText(ctx context.Context, cache string) {
 }
 
 func (e *Endpoints) checkpoint(ctx context.Context, ca string) ([]byte, error) {
-	head, err := e.Newest(ctx, ca, 0)
+	head, err := e.head(ctx, ca, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +208,7 @@ func (e *Endpoints) checkpoint(ctx context.Context, ca string) ([]byte, error) {
 }
 
 func (e *Endpoints) key(ctx context.Context, ca string) ([]byte, error) {
-	head, err := e.Newest(ctx, ca, 0)
+	head, err := e.head(ctx, ca, 0)
 	if err != nil {
 		return nil, err
 	}

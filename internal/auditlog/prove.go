@@ -30,7 +30,7 @@ func (e *Endpoints) proof(ctx context.Context, ca string, query url.Values) ([]b
 	if index >= size {
 		return nil, pca.Errorf(pca.ResourceNotFoundException, "The log has no entry %d: it has %d entries.", index, size)
 	}
-	head, err := e.Newest(ctx, ca, index+1)
+	head, err := e.head(ctx, ca, index+1)
 	if err != nil {
 		return nil, err
 	}
