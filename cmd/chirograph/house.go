@@ -97,6 +97,9 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	}
 
 	h.entries = certlog.New(certlog.Config{Store: h.db, Log: log})
+	if err := h.checkStore(ctx); err != nil {
+		return nil, err
+	}
 	pageKey, err := hkdf.Key(sha256.New, masterKey[:], nil, "chirograph page tokens", sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("deriving the page key: %w", err)

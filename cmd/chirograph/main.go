@@ -47,8 +47,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if errors.Is(err, context.Canceled) && errors.Is(ctx.Err(), context.Canceled) {
 		// The person who stopped it need not read which call it was in.
-		if e, ok := errors.AsType[*exitError](err); !ok || e.code != exitTimedOut {
-			err = errors.New("interrupted")
+		e, ok := errors.AsType[*exitError](err)
+		if !ok {
+			e = &exitError{code: exitFailure}
+		}
+		if e.code != exitTimedOut {
+			err = &exitError{code: e.code, err: errors.New("interrupted")}
 		}
 	}
 	fmt.Fprintln(stderr, "chirograph:", err)
@@ -138,7 +142,7 @@ wins over the environment, the environment over the file.`,
 	})
 	root.SetHelpFunc(help)
 	root.PersistentFlags().String("config", "", "configuration file (YAML, TOML or JSON) whose keys are flag names")
-	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(),
+	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(), newFsck(),
 		newAccount(), newUser(), newRole(), newAccessKey(), newPolicy(), newOIDCProvider())
 	return root
 }
