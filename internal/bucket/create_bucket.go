@@ -29,6 +29,9 @@ func (c *Client) CreateBucket(ctx context.Context, r CreateBucketRequest) error 
 		return err
 	}
 	in := &s3.CreateBucketInput{Bucket: &r.Bucket, ObjectOwnership: types.ObjectOwnershipBucketOwnerPreferred}
+	if c.cfg.Retention > 0 {
+		in.ObjectLockEnabledForBucket = aws.Bool(true)
+	}
 	if c.cfg.Region != "us-east-1" {
 		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(c.cfg.Region)}
 	}
@@ -70,7 +73,7 @@ func (c *Client) secure(ctx context.Context, r CreateBucketRequest) error {
 	if c.cfg.Authorization == AuthorizeCredentials {
 		return nil // the store holds no such policy; its own access control decides
 	}
-	policy := string(policyFor(partition(r.CAARN), r.Bucket, r.Account, ""))
+	policy := string(c.policyFor(partition(r.CAARN), r.Bucket, r.Account))
 	_, err = c.owner.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy})
 	if s := status(err); err != nil && !c.onAWS && (s == http.StatusBadRequest || tolerated(err)) {
 		return &pca.Error{

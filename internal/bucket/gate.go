@@ -53,6 +53,9 @@ func (c *Client) Gate(ctx context.Context, r GateRequest) (*GateDecision, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkObjectLock(ctx, r); err != nil {
+		return nil, err
+	}
 	d := &GateDecision{Authorization: c.cfg.Authorization}
 	if c.cfg.Authorization == AuthorizeCredentials {
 		if r.Try {
@@ -148,6 +151,9 @@ func (c *Client) checkPolicy(ctx context.Context, r GateRequest) (sum []byte, er
 	for _, key := range append([]string{r.Key}, r.Beside...) {
 		wanted = append(wanted, access{"s3:PutObject", bucketARN + "/" + key}, access{"s3:PutObjectAcl", bucketARN + "/" + key})
 	}
+	if c.cfg.Retention > 0 {
+		wanted = append(wanted, access{putRetention, bucketARN + "/" + r.Key})
+	}
 	wanted = append(wanted, access{"s3:GetBucketAcl", bucketARN}, access{"s3:GetBucketLocation", bucketARN})
 	for _, want := range wanted {
 		switch policy.Evaluate(&iam.Request{
@@ -203,8 +209,16 @@ func (c *Client) conditionKeys(bucket, action string) map[string][]string {
 }
 
 // tryWrite writes the test object with the settings of a report, and leaves it.
+// One that the bucket's own retention keeps from being written again was
+// written before, and shows that it can be.
 func (c *Client) tryWrite(ctx context.Context, r GateRequest) error {
-	err := c.putObject(ctx, Object{Bucket: r.Bucket, Key: testKey, Account: r.Account, ContentType: "application/octet-stream"}, nil, sha256.Sum256(nil), true, new(Stored))
+	o := Object{Bucket: r.Bucket, Key: testKey, Account: r.Account, ContentType: "application/octet-stream"}
+	err := c.putObject(ctx, o, nil, sha256.Sum256(nil), true, new(Stored))
+	if status(err) == http.StatusForbidden {
+		if again := c.putObject(ctx, o, nil, sha256.Sum256(nil), false, new(Stored)); status(again) == http.StatusPreconditionFailed {
+			err = nil
+		}
+	}
 	return c.tried(r, "writing the test object "+testKey, err)
 }
 
@@ -242,7 +256,7 @@ func answerOf(err error) string {
 func (c *Client) refused(r GateRequest, why string, err error) error {
 	remedy := fmt.Sprintf("Allow the credentials of this server s3:PutObject, s3:AbortMultipartUpload and s3:GetBucketLocation on %s.", r.Bucket)
 	if c.cfg.Authorization == AuthorizePolicy {
-		remedy = "A policy that works: " + string(bytes.TrimSpace(compact(policyFor(partition(r.CAARN), r.Bucket, r.Account, "")))) + "."
+		remedy = "A policy that works: " + string(bytes.TrimSpace(compact(c.policyFor(partition(r.CAARN), r.Bucket, r.Account)))) + "."
 	}
 	return &pca.Error{
 		Code:    pca.ValidationException,

@@ -22,7 +22,18 @@ func partition(arn string) string {
 	return "aws"
 }
 
-func policyFor(partition, bucket, account, caARN string) []byte {
+// policyFor is the policy for what this client writes into a bucket.
+func (c *Client) policyFor(partition, bucket, account string) []byte {
+	if c.cfg.Retention > 0 {
+		return policyFor(partition, bucket, account, "", putRetention)
+	}
+	return policyFor(partition, bucket, account, "")
+}
+
+// putRetention is what retaining an object takes beside s3:PutObject.
+const putRetention = "s3:PutObjectRetention"
+
+func policyFor(partition, bucket, account, caARN string, more ...string) []byte {
 	type statement struct {
 		Effect    string
 		Principal map[string]string
@@ -36,6 +47,7 @@ func policyFor(partition, bucket, account, caARN string) []byte {
 		Action:    []string{"s3:PutObject", "s3:PutObjectAcl", "s3:GetBucketAcl", "s3:GetBucketLocation"},
 		Resource:  []string{"arn:" + partition + ":s3:::" + bucket + "/*", "arn:" + partition + ":s3:::" + bucket},
 	}
+	s.Action = append(s.Action, more...)
 	equals := map[string]string{}
 	if account != "" {
 		equals["aws:SourceAccount"] = account

@@ -57,6 +57,19 @@ func (c *Client) bodyMD5(body []byte) *string {
 	return aws.String(base64.StdEncoding.EncodeToString(sum[:]))
 }
 
+// checkObjectLock refuses a bucket that cannot retain what Config wants
+// retained. A store that does not tell is left to answer the write.
+func (c *Client) checkObjectLock(ctx context.Context, r GateRequest) error {
+	if c.cfg.Retention <= 0 || !r.Try {
+		return nil
+	}
+	_, err := c.owner.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))
+	if code(err) == "ObjectLockConfigurationNotFoundError" {
+		return c.refused(r, "it has no Object Lock, which a bucket gets when it is made, and this server is to retain reports", err)
+	}
+	return nil
+}
+
 // Read returns an object of at most limit bytes, or ErrNoObject. version names
 // one of several that a bucket keeps; empty is the newest.
 func (c *Client) Read(ctx context.Context, bucket, account, key, version string, limit int64) ([]byte, error) {

@@ -32,6 +32,17 @@ type Foreign struct {
 // installs it; without any the test fails.
 func StartForeign(t testing.TB) *Foreign {
 	t.Helper()
+	return start(t)
+}
+
+// StartVersioned is StartForeign with versions of objects and Object Lock.
+func StartVersioned(t testing.TB) *Foreign {
+	t.Helper()
+	return start(t, "--versioning-dir", t.TempDir())
+}
+
+func start(t testing.TB, flags ...string) *Foreign {
+	t.Helper()
 	program := find(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -42,7 +53,8 @@ func StartForeign(t testing.TB) *Foreign {
 
 	const id, secret = "AKIAFOREIGN", "a-secret-for-tests"
 	var log logBuffer
-	cmd := exec.Command(program, "--quiet", "--access", id, "--secret", secret, "--port", address, "posix", t.TempDir())
+	args := append([]string{"--quiet", "--access", id, "--secret", secret, "--port", address, "posix"}, flags...)
+	cmd := exec.Command(program, append(args, t.TempDir())...)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", program, err)
