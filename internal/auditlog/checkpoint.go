@@ -81,6 +81,24 @@ func (s *Service) checkpoint(ctx context.Context, st *logState, ca string, size 
 	return h, nil
 }
 
+// Head gives what Checkpoint gave when it made the signed checkpoint. Nothing is
+// signed, so it also works for a log that refuses entries.
+func (s *Service) Head(ctx context.Context, ca string, size uint64, signed []byte) (*proof.Head, error) {
+	keys, err := s.recorded(ctx, ca)
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.head(ctx, keys, &certlog.Head{}, size)
+	if err != nil {
+		return nil, err
+	}
+	h.Signed = signed
+	if _, _, root, err := proof.OpenCheckpoint(signed, h.Key); err != nil || root != h.Root {
+		return nil, fmt.Errorf("the checkpoint of %d entries of log %s is not of this log: %w", size, ca, errors.Join(certlog.ErrHead, err))
+	}
+	return h, nil
+}
+
 // head is all of a Head but the checkpoint.
 func (s *Service) head(ctx context.Context, keys []store.AuditKey, now *certlog.Head, size uint64) (*proof.Head, error) {
 	k := inForce(keys, size)
