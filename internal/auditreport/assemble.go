@@ -1,10 +1,14 @@
 package auditreport
 
 import (
+	"crypto/sha256"
+	"hash"
+
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/certlog/rendering"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/proof"
 )
 
 // targetParts is how many parts a report of ordinary rows has at most (D-21).
@@ -49,12 +53,66 @@ func (l layout) limit(number int32) int {
 	return limit << (max(0, number-6000) / 1000)
 }
 
+// ends tells whether a part of whole rows is long enough: it has so many whole
+// blocks and bytes.
+func (l layout) ends(number int32, filled uint64, bytes int) bool {
+	return bytes >= l.min && (filled >= l.blocks || bytes >= l.limit(number))
+}
+
 // partSize is the size of an ordinary part, for the memory that it will take.
 func (l layout) partSize() int {
 	if l.uniform > 0 {
 		return l.uniform
 	}
 	return int(l.blocks) * certlog.BlockSize * rowSize
+}
+
+// runs hashes runs of whole rows, as long as ordinary parts are, for a manifest
+// whose parts cannot be those of the upload.
+type runs struct {
+	done   []proof.Part
+	next   proof.Part
+	hash   hash.Hash
+	filled uint64 // whole blocks in next
+}
+
+func (r *runs) add(l layout, c chunk) {
+	if r.hash == nil {
+		r.hash = sha256.New()
+	}
+	r.hash.Write(c.buf)
+	r.next.Hi, r.next.Length, r.next.Rows = c.hi, r.next.Length+int64(len(c.buf)), r.next.Rows+c.rows
+	if c.endsBlock {
+		r.filled++
+	}
+	if l.ends(int32(len(r.done)+1), r.filled, int(r.next.Length)) && c.hi < l.size {
+		r.flush()
+	}
+}
+
+func (r *runs) flush() {
+	r.hash.Sum(r.next.SHA256[:0])
+	r.done = append(r.done, r.next)
+	r.hash.Reset()
+	r.next, r.filled = proof.Part{}, 0
+}
+
+// finish takes the end of the file.
+func (r *runs) finish(l layout, end string) {
+	r.next.Hi = l.size
+	r.next.Length += int64(len(end))
+	r.hash.Write([]byte(end))
+	if r.next.Length > 0 {
+		r.flush()
+	}
+	r.done = lastTo(r.done, l.size)
+}
+
+// lastTo has the last part end where the report does: entries without rows may
+// follow its last byte.
+func lastTo(parts []proof.Part, size uint64) []proof.Part {
+	parts[len(parts)-1].Hi = size
+	return parts
 }
 
 // assembler makes parts from chunks. Only the part that the log's end falls
@@ -67,6 +125,7 @@ type assembler struct {
 
 	next          part   // being filled
 	filled        uint64 // whole blocks in next
+	runs          runs   // of whole rows, when parts are uniform
 	rows, revoked uint64 // in all parts so far, next included
 	skip          int64  // bytes that are in the bucket already (uniform parts only)
 }
@@ -74,6 +133,9 @@ type assembler struct {
 func (a *assembler) add(c chunk) error {
 	if a.rows == 0 && c.rows > 0 && a.format == pca.AuditReportResponseFormat_JSON {
 		copy(c.buf, rendering.JSONStart) // was the separator from the row before
+	}
+	if a.uniform > 0 {
+		a.runs.add(a.layout, c)
 	}
 	if len(a.next.buf) == 0 {
 		a.buffers.put(a.next.buf)
@@ -93,16 +155,10 @@ func (a *assembler) add(c chunk) error {
 	if a.uniform > 0 {
 		return a.cut()
 	}
-	if a.ends() && c.hi < a.size {
+	if a.ends(a.next.number, a.filled, len(a.next.buf)) && c.hi < a.size {
 		return a.flush()
 	}
 	return nil
-}
-
-// ends tells whether a part of whole rows is long enough.
-func (a *assembler) ends() bool {
-	n := len(a.next.buf)
-	return n >= a.min && (a.filled >= a.blocks || n >= a.limit(a.next.number))
 }
 
 func (a *assembler) flush() error {
@@ -137,15 +193,17 @@ func (a *assembler) cut() error {
 // finish hands out the last part. There is none when a CSV report ended with
 // the part before.
 func (a *assembler) finish() error {
+	end := rendering.JSONEnd
 	switch {
 	case a.format == pca.AuditReportResponseFormat_CSV:
+		end = ""
 	case a.rows == 0:
-		a.next.buf = append(a.next.buf, rendering.JSONEmpty...)
-	default:
-		a.next.buf = append(a.next.buf, rendering.JSONEnd...)
+		end = rendering.JSONEmpty
 	}
+	a.next.buf = append(a.next.buf, end...)
 	a.next.hi = a.size
 	if a.uniform > 0 {
+		a.runs.finish(a.layout, end)
 		if err := a.cut(); err != nil {
 			return err
 		}

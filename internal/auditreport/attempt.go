@@ -11,6 +11,7 @@ import (
 
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
 )
 
@@ -21,10 +22,18 @@ var errTooLarge = errors.New("the report has too many parts")
 // point and called again, by this process or the next.
 func (j *job) attempt(ctx context.Context) error {
 	r := j.report
+	// Step: the tree head that will prove the report.
+	head, err := j.head(ctx)
+	if err != nil {
+		return err
+	}
+	j.root = head.Root
 	client, err := j.service.cfg.Destination(ctx, r.Account, r.CAARN)
 	if err != nil {
 		return fmt.Errorf("reaching the buckets of CA %s: %w", r.CA, err)
 	}
+
+	// Step: the rows. Parts of an upload are not visible.
 	w, err := j.resume(ctx, client)
 	if err != nil {
 		return err
@@ -37,9 +46,21 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 
+	// Step: the proof, behind the gate, since its objects are visible at once.
+	b := j.bundle(client, head)
+	request := gateRequest(r, false)
+	request.Beside = beside(r, b.folder)
+	gate, err := client.Gate(ctx, request)
+	if err != nil {
+		return err
+	}
+	if err := b.write(ctx, w, gate); err != nil {
+		return err
+	}
+
 	// Step: the gate once more. Everything but the last request is done and
-	// nothing is visible yet; permission that was withdrawn stops it here.
-	if _, err := client.Gate(ctx, gateRequest(r, false)); err != nil {
+	// the report is not visible yet; permission that was withdrawn stops it here.
+	if _, err := client.Gate(ctx, request); err != nil {
 		return err
 	}
 
@@ -112,10 +133,12 @@ type writer struct {
 	held      []part // not yet sent, since the report may still fit into one PutObject
 	heldBytes int
 	small     []byte // the whole report, when it did
+	smallSum  [32]byte
 
 	rows, revoked uint64
-	from          uint64 // log index to render from
-	begun         int32  // parts that were in the bucket before this attempt
+	runs          []proof.Part // of whole rows, when parts are uniform; after write
+	from          uint64       // log index to render from
+	begun         int32        // parts that were in the bucket before this attempt
 	begunRows     uint64
 	begunRevoked  uint64
 	skip          int64 // bytes that they hold, when parts are uniform
@@ -188,9 +211,11 @@ func (w *writer) multipart() bool { return w.upload.ID != "" }
 // left: all parts are in the bucket, or the whole report is in small.
 func (w *writer) write(ctx context.Context) error {
 	r := w.job.report
-	if w.begun > 0 && w.parts[w.begun-1].Hi == r.TreeSize {
+	// The last part is the only one that ends there. Uniform parts are rendered
+	// all the same, for the hashes of whole rows.
+	if w.begun > 0 && w.parts[w.begun-1].Hi == r.TreeSize && w.layout.uniform == 0 {
 		w.rows, w.revoked = w.begunRows, w.begunRevoked
-		return nil // the last part is the only one that ends there
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer w.wg.Wait()
@@ -216,7 +241,7 @@ func (w *writer) write(ctx context.Context) error {
 	if err := a.finish(); err != nil {
 		return w.first(err)
 	}
-	w.rows, w.revoked = a.rows, a.revoked
+	w.rows, w.revoked, w.runs = a.rows, a.revoked, a.runs.done
 	if !w.multipart() {
 		if w.heldBytes <= bucket.MaxPut {
 			w.join()
@@ -260,7 +285,7 @@ func (w *writer) join() {
 		w.small = append(w.small, p.buf...)
 		w.buffers.put(p.buf)
 	}
-	w.held = nil
+	w.held, w.smallSum = nil, sha256.Sum256(w.small)
 }
 
 // begin starts a multipart upload with the parts that were held.
@@ -353,13 +378,31 @@ func (w *writer) uploaded() []bucket.Part {
 	return parts
 }
 
+// wholeRows are the parts of the manifest; only after write. Parts of an upload
+// are runs of whole rows themselves, unless they are uniform.
+func (w *writer) wholeRows() []proof.Part {
+	size := w.job.report.TreeSize
+	if !w.multipart() {
+		return []proof.Part{{Hi: size, Length: int64(len(w.small)), Rows: w.rows, SHA256: w.smallSum}}
+	}
+	if w.layout.uniform > 0 {
+		return w.runs
+	}
+	w.uploaded()
+	parts := make([]proof.Part, len(w.parts))
+	for i, p := range w.parts {
+		parts[i] = proof.Part{Hi: p.Hi, Length: int64(p.Bytes), Rows: p.Rows, SHA256: [32]byte(p.SHA256)}
+	}
+	return lastTo(parts, size)
+}
+
 // sum identifies the report's bytes; only after write. It is the file's
 // SHA-256 when it was written in one piece, and else the SHA-256 of the parts'
 // SHA-256 hashes in order (S3's COMPOSITE), since parts are hashed in parallel
 // and never read again (proof.md 3).
 func (w *writer) sum() [32]byte {
 	if !w.multipart() {
-		return sha256.Sum256(w.small)
+		return w.smallSum
 	}
 	w.uploaded()
 	if len(w.parts) == 1 {

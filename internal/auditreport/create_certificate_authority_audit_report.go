@@ -12,6 +12,7 @@ import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
 )
 
@@ -148,7 +149,9 @@ func (s *Service) gate(ctx context.Context, r *store.AuditReport) error {
 	if err != nil {
 		return fmt.Errorf("reaching the buckets of CA %s: %w", r.CA, err)
 	}
-	_, err = client.Gate(ctx, gateRequest(r, true))
+	request := gateRequest(r, true)
+	request.Beside = beside(r, proof.LogFolder(r.CA, 1))
+	_, err = client.Gate(ctx, request)
 	return err
 }
 

@@ -3,21 +3,30 @@ package auditreport
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/local"
@@ -25,7 +34,9 @@ import (
 	"chirograph.dev/internal/certlog/rendering"
 	"chirograph.dev/internal/certlog/rendering/renderingtest"
 	"chirograph.dev/internal/iam"
+	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
 	"chirograph.dev/internal/store/sqlite"
 )
@@ -35,6 +46,7 @@ const (
 	testBucket  = "audit-reports"
 	testCA      = "11111111-2222-3333-4444-555555555555"
 	otherCA     = "22222222-2222-3333-4444-555555555555"
+	origin      = "test/audit/" + testCA
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -65,11 +77,75 @@ func (a *authorities) Record(_ context.Context, arn pca.ARN) (*store.Certificate
 	return &store.CertificateAuthority{ID: arn.CA, ARN: arn.String(), Account: arn.Account, Status: status}, status, nil
 }
 
+// signer signs the heads of the test CA's log with a real audit key, which a
+// real CA key endorses.
+type signer struct {
+	db          *sqlite.DB
+	key         note.Signer
+	vkey        string
+	spki        []byte
+	endorsement proof.Endorsement
+	taken       atomic.Int32 // checkpoints, not looked up again
+	fail        atomic.Value // error of the next ones
+}
+
+func newSigner(t testing.TB, db *sqlite.DB) *signer {
+	t.Helper()
+	s := &signer{db: db}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.spki, err = issuance.MarshalPublicKey(caKey.Public()); err != nil {
+		t.Fatal(err)
+	}
+	skey, vkey, err := note.GenerateKey(cryptorand.Reader, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.key, err = note.NewSigner(skey); err != nil {
+		t.Fatal(err)
+	}
+	s.vkey = vkey
+	s.endorsement.Algorithm = string(pca.SigningAlgorithm_SHA256WITHECDSA)
+	if s.endorsement.Signature, err = issuance.SignText(caKey, pca.SigningAlgorithm_SHA256WITHECDSA, certlog.EndorsementText(sha256.Sum256(s.spki), origin, vkey)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *signer) Checkpoint(ctx context.Context, ca string, size uint64) (*proof.Head, error) {
+	if err, ok := s.fail.Load().(error); ok {
+		return nil, err
+	}
+	h, err := s.Head(ctx, ca, size, nil)
+	if err != nil {
+		return nil, err
+	}
+	h.Signed, err = proof.SignCheckpoint(s.key, size, h.Root)
+	s.taken.Add(1)
+	return h, err
+}
+
+func (s *signer) Head(ctx context.Context, ca string, size uint64, signed []byte) (*proof.Head, error) {
+	root, err := tlog.TreeHash(int64(size), certlog.NewHashReader(ctx, s.db, ca, size))
+	return &proof.Head{Origin: origin, Size: size, Root: root, Signed: signed, Key: s.vkey, SPKI: s.spki, Endorsement: s.endorsement}, err
+}
+
+func (s *signer) Consistency(ctx context.Context, ca string, from, to uint64) (tlog.TreeProof, error) {
+	return tlog.ProveTree(int64(to), int64(from), certlog.NewHashReader(ctx, s.db, ca, to))
+}
+
+func (s *signer) Sign(_ context.Context, _ string, m *proof.Manifest) ([]byte, error) {
+	return proof.SignManifest(m, s.key)
+}
+
 // house is the real store, the real log and the real embedded bucket service.
 type house struct {
 	t       testing.TB
 	db      *sqlite.DB
 	log     *certlog.Log
+	signer  *signer
 	cas     *authorities
 	buckets *local.Service
 	owner   http.RoundTripper
@@ -97,12 +173,12 @@ func (noKeys) Principal(context.Context, string, string) (*iam.Principal, error)
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := emptyHouse(t)
-	h.append(testCA, genesis())
+	h.append(testCA, h.genesis())
 	return h
 }
 
-func genesis() certlog.Entry {
-	return certlog.Entry{Type: certlog.TypeGenesis, Time: 1, Label: []byte("test/audit/" + testCA), Extra: []byte("key")}
+func (h *house) genesis() certlog.Entry {
+	return certlog.Entry{Type: certlog.TypeGenesis, Time: 1, Digest: sha256.Sum256(h.signer.spki), Label: []byte(origin), Extra: []byte(h.signer.vkey)}
 }
 
 func emptyHouse(t testing.TB) *house {
@@ -118,6 +194,7 @@ func emptyHouse(t testing.TB) *house {
 			t.Error(err)
 		}
 	})
+	h.signer = newSigner(t, h.db)
 	h.log = certlog.New(certlog.Config{Store: h.db, Log: discard})
 	if h.buckets, err = local.Open(local.Config{Dir: filepath.Join(dir, "buckets"), Credentials: noKeys{}, Log: discard}); err != nil {
 		t.Fatal(err)
@@ -183,7 +260,7 @@ func (h *house) issueEntry(subject string, at int64) (certlog.Entry, *store.Cert
 
 func (h *house) issue(subject string) (index uint64) {
 	h.t.Helper()
-	e, c := h.issueEntry(subject, 1700000000)
+	e, c := h.issueEntry(subject, time.Now().Unix())
 	return h.append(testCA, e, c)
 }
 
@@ -191,8 +268,9 @@ func (h *house) revoke(index uint64, reason uint8) {
 	h.t.Helper()
 	var serial []byte
 	h.entries(index, index+1, func(_ uint64, e *certlog.Entry) { serial = bytes.Clone(e.Serial) })
-	h.append(testCA, certlog.Entry{Type: certlog.TypeRevoke, Time: 1700000100_000, Serial: serial, IssueIndex: index, Reason: reason},
-		&store.Revocation{CA: testCA, IssueIndex: index, Time: 1700000100_000, Reason: reason})
+	at := time.Now().UnixMilli()
+	h.append(testCA, certlog.Entry{Type: certlog.TypeRevoke, Time: at, Serial: serial, IssueIndex: index, Reason: reason},
+		&store.Revocation{CA: testCA, IssueIndex: index, Time: at, Reason: reason})
 }
 
 func (h *house) entries(lo, hi uint64, f func(uint64, *certlog.Entry)) {
@@ -233,7 +311,7 @@ func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() s
 			var e certlog.Entry
 			var rows []certlog.Row
 			if next == 0 {
-				e = genesis()
+				e = h.genesis()
 			} else if len(alive) > 0 && rnd.Float64() < revoked {
 				i := rnd.IntN(len(alive))
 				v := alive[i]
@@ -263,7 +341,7 @@ func (h *house) service(change ...func(*Config)) *Service {
 	h.t.Helper()
 	wire := h.wire
 	cfg := Config{
-		Log: h.log, Entries: h.db, Reports: h.db, Parts: h.db, Authorities: h.cas, Logger: discard, MinInterval: 30 * time.Minute,
+		Log: h.log, Entries: h.db, Reports: h.db, Parts: h.db, Packs: h.db, Settings: h.db, Authorities: h.cas, Checkpoints: h.signer, Logger: discard, MinInterval: 30 * time.Minute,
 		Destination: func(_ context.Context, account, caARN string) (*bucket.Client, error) {
 			if h.client != nil {
 				return h.client()
@@ -386,6 +464,70 @@ func (h *house) keys() (objects []string, uploads int) {
 		h.t.Fatal(err)
 	}
 	return objects, len(up.Uploads)
+}
+
+// reports lists what a consumer would take for a report, whatever lies beside it.
+func (h *house) reports() (objects []string, uploads int) {
+	h.t.Helper()
+	all, uploads := h.keys()
+	for _, key := range all {
+		if strings.HasSuffix(key, ".json") || strings.HasSuffix(key, ".csv") {
+			objects = append(objects, key)
+		}
+	}
+	return objects, uploads
+}
+
+// prove verifies a report by what lies beside it in the bucket of a client.
+func (h *house) prove(c *s3.Client, key string, known ...[]byte) *proof.Result {
+	h.t.Helper()
+	read := func(key string) []byte {
+		b, _ := readObject(h.t, c, key)
+		if b == nil {
+			h.t.Fatalf("%s is not there", key)
+		}
+		return b
+	}
+	report := read(key)
+	cfg := proof.VerifyConfig{
+		Report: bytes.NewReader(report), ReportSize: int64(len(report)), Manifest: read(key + proof.ManifestSuffix), Log: h.logFolder(c),
+		CAKeys: [][32]byte{sha256.Sum256(h.signer.spki)},
+	}
+	for _, manifest := range known {
+		heads, err := proof.ParseKnown(manifest, "an earlier report")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		cfg.Known = append(cfg.Known, heads...)
+	}
+	r, err := proof.Verify(context.Background(), cfg)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	want := 3
+	if len(known) > 0 {
+		want = 0
+	}
+	if r.ExitCode() != want {
+		h.t.Errorf("%s: exit %d, want %d: %+v", key, r.ExitCode(), want, r.Verdicts)
+	}
+	return r
+}
+
+// logFolder is the log beside the reports, as a client would copy it.
+func (h *house) logFolder(c *s3.Client) fs.FS {
+	h.t.Helper()
+	folder := fstest.MapFS{}
+	prefix := proof.LogFolder(testCA, 1) + "/"
+	out, err := c.ListObjectsV2(context.Background(), &s3.ListObjectsV2Input{Bucket: aws.String(testBucket), Prefix: &prefix})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, o := range out.Contents {
+		b, _ := readObject(h.t, c, *o.Key)
+		folder[strings.TrimPrefix(*o.Key, prefix)] = &fstest.MapFile{Data: b}
+	}
+	return folder
 }
 
 // replay is the report by the simplest program: it reads the whole log, folds

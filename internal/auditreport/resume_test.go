@@ -232,7 +232,7 @@ func TestTransient(t *testing.T) {
 			if r.Status != pca.AuditReportStatus_FAILED || !strings.Contains(r.Reason, "InternalError") || body != nil {
 				t.Errorf("status %s, reason %q, %d bytes", r.Status, r.Reason, len(body))
 			}
-			if objects, uploads := h.keys(); len(objects) != 0 || uploads != 0 {
+			if objects, uploads := h.reports(); len(objects) != 0 || uploads != 0 {
 				t.Errorf("left: %q and %d uploads", objects, uploads)
 			}
 		})
@@ -293,7 +293,7 @@ func TestDanglingUpload(t *testing.T) {
 	}
 }
 
-// forgetful loses commits' answers, or updates, of the store.
+// forgetful loses commits' answers, or the update to SUCCESS, of the store.
 type forgetful struct {
 	*house
 	appends, updates atomic.Int32
@@ -314,7 +314,7 @@ type lostUpdates struct {
 }
 
 func (l lostUpdates) UpdateReport(ctx context.Context, r *store.AuditReport) error {
-	if l.f.updates.Add(-1) >= 0 {
+	if r.Status == pca.AuditReportStatus_SUCCESS && l.f.updates.Add(-1) >= 0 {
 		if l.after {
 			stored := *r
 			if err := l.Reports.UpdateReport(ctx, &stored); err != nil {

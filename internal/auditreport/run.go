@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/pca"
@@ -115,6 +117,8 @@ type job struct {
 	log     *slog.Logger
 
 	entries, rows, bytes atomic.Uint64 // in the bucket already
+	packs                atomic.Uint64 // of the log, written for this report
+	root                 tlog.Hash     // of the tree that proves the report
 }
 
 // errMoved says that someone else decided about the report meanwhile.
@@ -138,10 +142,10 @@ func (j *job) run(ctx context.Context) {
 	pause := j.service.backoff
 	var failing time.Time // since when nothing went forward
 	for {
-		before := j.bytes.Load()
+		before := j.bytes.Load() + j.packs.Load()
 		err := j.attempt(ctx)
 		if err == nil {
-			j.log.InfoContext(ctx, "audit report written", "rows", j.report.Rows, "revoked", j.report.Revoked, "bytes", j.report.Bytes, "took", time.Since(started))
+			j.log.InfoContext(ctx, "audit report written", "tree", j.report.TreeSize, "root", j.root, "rows", j.report.Rows, "revoked", j.report.Revoked, "bytes", j.report.Bytes, "took", time.Since(started))
 			return
 		}
 		if ctx.Err() != nil {
@@ -151,7 +155,7 @@ func (j *job) run(ctx context.Context) {
 			j.log.WarnContext(ctx, "audit report left to someone else", "error", err)
 			return
 		}
-		if failing.IsZero() || j.bytes.Load() > before {
+		if failing.IsZero() || j.bytes.Load()+j.packs.Load() > before {
 			failing, pause = time.Now(), j.service.backoff
 		}
 		if !retryable(err) || time.Since(failing)+pause > j.service.cfg.RetryFor {
@@ -170,7 +174,11 @@ func (j *job) run(ctx context.Context) {
 
 // retryable tells whether an attempt failed for a reason that may go away.
 func retryable(err error) bool {
-	return !errors.Is(err, errLog) && !errors.Is(err, errTooLarge) && bucket.Temporary(err)
+	switch {
+	case errors.Is(err, errLog), errors.Is(err, errTooLarge), errors.Is(err, certlog.ErrHead):
+		return false
+	}
+	return errors.Is(err, errProof) || bucket.Temporary(err)
 }
 
 // fail ends a report that cannot be written. Nothing of it stays visible.
@@ -200,6 +208,10 @@ func why(err error) string {
 	switch {
 	case errors.Is(err, errLog):
 		return "The log of the certificate authority could not be read. The operator of this server finds the details in its log."
+	case errors.Is(err, certlog.ErrHead):
+		return "The log of the certificate authority is not what it was known to be, so no report of it is written. The operator of this server finds the details, and what to do, in its log."
+	case errors.Is(err, errProof):
+		return "The proof that goes with the report could not be made, and no report is written without. The operator of this server finds the details in its log."
 	case errors.Is(err, errTooLarge):
 		return "The report has more parts than S3 allows for one object."
 	case errors.As(err, &refused) && refused.Code != pca.RequestFailedException:

@@ -35,6 +35,9 @@ type Entries interface {
 type Reports interface {
 	Report(ctx context.Context, ca, id string) (*store.AuditReport, error)
 	LastReport(ctx context.Context, ca string) (*store.AuditReport, error)
+	// PreviousReport gives the newest SUCCESS with a checkpoint that covers
+	// fewer than size entries.
+	PreviousReport(ctx context.Context, ca string, size uint64) (*store.AuditReport, error)
 	UnfinishedReports(ctx context.Context) ([]*store.AuditReport, error)
 	// UpdateReport replaces the record and counts its Version;
 	// store.ErrConflict when it changed since it was read.
@@ -73,6 +76,9 @@ type Config struct {
 	Reports     Reports
 	Parts       Parts
 	Authorities Authorities
+	Checkpoints Checkpoints
+	Packs       Packs
+	Settings    Settings
 	// Destination gives the client for the buckets that a CA writes into. It is
 	// asked for every call and attempt, so a client that holds connections is
 	// kept by whoever gives it.
@@ -120,8 +126,8 @@ const (
 
 // New makes a Service. Nothing runs before Run.
 func New(cfg Config) (*Service, error) {
-	if cfg.Log == nil || cfg.Entries == nil || cfg.Reports == nil || cfg.Parts == nil || cfg.Authorities == nil || cfg.Destination == nil {
-		return nil, errors.New("auditreport: Log, Entries, Reports, Parts, Authorities and Destination are needed")
+	if cfg.Log == nil || cfg.Entries == nil || cfg.Reports == nil || cfg.Parts == nil || cfg.Authorities == nil || cfg.Checkpoints == nil || cfg.Packs == nil || cfg.Settings == nil || cfg.Destination == nil {
+		return nil, errors.New("auditreport: Log, Entries, Reports, Parts, Authorities, Checkpoints, Packs, Settings and Destination are needed")
 	}
 	if cfg.Call == nil {
 		cfg.Call = awsCall

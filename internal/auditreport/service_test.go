@@ -124,7 +124,7 @@ func TestReport(t *testing.T) {
 	if j, c := lists["JSON"], lists["CSV"]; len(c) != len(j)+1 || !slices.Equal(j, c[:len(j)]) {
 		t.Errorf("JSON lists %v, CSV %v", j, c)
 	}
-	if objects, uploads := h.keys(); len(objects) != 2 || uploads != 0 {
+	if objects, uploads := h.reports(); len(objects) != 2 || uploads != 0 {
 		t.Errorf("the bucket holds %q and %d uploads", objects, uploads)
 	}
 }
@@ -437,7 +437,7 @@ func TestFailures(t *testing.T) {
 			if tt.large {
 				h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
 			} else {
-				h.append(testCA, genesis())
+				h.append(testCA, h.genesis())
 			}
 			events := make(chan Event, 10)
 			s := h.service(func(c *Config) { c.Events = func(e Event) { events <- e } })
