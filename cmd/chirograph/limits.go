@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"chirograph.dev/internal/auditlog"
 	"chirograph.dev/internal/awsjson"
 	"chirograph.dev/internal/pca"
 )
@@ -48,12 +49,16 @@ var awsRates = map[string]float64{
 
 // parseThrottle reads --throttle: "off", or items separated by commas that are
 // read from left to right: aws, OPERATION=RATE, OPERATION=RATE:BURST and
-// OPERATION=off. Without a burst it is twice the rate (O-20).
+// OPERATION=off. Reading an audit log is the operations pcaaudit:GetCheckpoint
+// and pcaaudit:GetProof, which AWS has no figures for. Without a burst it is twice the rate (O-20).
 func parseThrottle(s string) (map[string]awsjson.Rate, error) {
 	rates := map[string]awsjson.Rate{}
 	known := map[string]bool{}
 	for _, op := range pca.Operations() {
 		known[op.Name] = true
+	}
+	for _, action := range []string{auditlog.ActionGetCheckpoint, auditlog.ActionGetProof} {
+		known[action] = true
 	}
 	wrong := func(item string) error {
 		return usageError("use off, aws, or items such as aws,IssueCertificate=100,GetCertificate=200:500,RevokeCertificate=off", "--throttle: %q is not a rate", item)
@@ -88,6 +93,18 @@ func parseThrottle(s string) (map[string]awsjson.Rate, error) {
 		}
 	}
 	return rates, nil
+}
+
+// ofAuditLog takes the rates of the audit logs' endpoints out of rates.
+func ofAuditLog(rates map[string]awsjson.Rate) map[string]awsjson.Rate {
+	logs := map[string]awsjson.Rate{}
+	for name, r := range rates {
+		if strings.HasPrefix(name, "pcaaudit:") {
+			logs[name] = r
+			delete(rates, name)
+		}
+	}
+	return logs
 }
 
 // checkLimits refuses limits that cannot be read.

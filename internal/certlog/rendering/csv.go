@@ -33,7 +33,7 @@ func (e *Encoder) AppendCSV(dst []byte, row *Row) []byte {
 	if row.Revoked {
 		dst = e.revokedAt.appendTime(dst, row.RevokedAt)
 		dst = append(dst, ',')
-		dst = append(dst, reason(row.Reason)...)
+		dst = append(dst, Reason(row.Reason)...)
 		dst = append(dst, ',')
 	} else {
 		dst = append(dst, ',', ',')

@@ -19,9 +19,9 @@ var reasons = [...]string{
 	10: "A_A_COMPROMISE",
 }
 
-// reason is the API's name of a CRLReason; UNSPECIFIED for one that it does
+// Reason is the API's name of a CRLReason; UNSPECIFIED for one that it does
 // not know, which those who render refuse before.
-func reason(n uint8) string {
+func Reason(n uint8) string {
 	if KnownReason(n) {
 		return reasons[n]
 	}

@@ -41,7 +41,7 @@ func (e *Encoder) AppendJSON(dst []byte, row *Row) []byte {
 		dst = append(dst, `","revokedAt":"`...)
 		dst = e.revokedAt.appendTime(dst, row.RevokedAt)
 		dst = append(dst, `","revocationReason":"`...)
-		dst = append(dst, reason(row.Reason)...)
+		dst = append(dst, Reason(row.Reason)...)
 	}
 	dst = append(dst, `","templateArn":"`...)
 	dst = appendJSONString(dst, row.Template)
