@@ -17,8 +17,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"chirograph.dev/internal/auditlog"
 	"chirograph.dev/internal/auditreport"
 	"chirograph.dev/internal/awsjson"
 	"chirograph.dev/internal/awsquery"
@@ -46,6 +48,7 @@ type house struct {
 	db      *sqlite.DB
 	keys    *keystore.Store
 	entries *certlog.Log
+	logs    *auditlog.Service
 	cas     *ca.Service
 	reports *auditreport.Service
 	buckets *local.Service
@@ -54,8 +57,9 @@ type house struct {
 	destinations sync.Mutex
 	elsewhere    *bucket.Client // of an external destination; nil before its first use
 
-	api, s3 http.Handler
-	ready   atomic.Bool
+	registry *prometheus.Registry
+	api, s3  http.Handler
+	ready    atomic.Bool
 }
 
 // openHouse opens the data folder and wires the rooms. What it opened before an
@@ -132,12 +136,16 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, fmt.Errorf("opening the buckets: %w", err)
 	}
+	if err := h.openLogs(); err != nil {
+		return nil, err
+	}
 	buckets, err := parseAllowedBuckets(cfg.AuditAllowedBuckets)
 	if err != nil {
 		return nil, err
 	}
 	h.reports, err = auditreport.New(auditreport.Config{
 		Log: h.entries, Entries: h.db, Reports: h.db, Parts: h.db,
+		Checkpoints: h.logs, Packs: h.db, Settings: h.db,
 		Authorities:   authorities{h.cas, cfg},
 		Destination:   h.destination,
 		AllowBucket:   buckets.allow,
@@ -148,6 +156,9 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit reports: %w", err)
+	}
+	if err := h.logs.Check(ctx); err != nil {
+		return nil, fmt.Errorf("comparing the logs with what is known of them elsewhere: %w", err)
 	}
 	return h, h.wire()
 }
@@ -192,9 +203,11 @@ func (h *house) wire() error {
 				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
 			},
 		},
+		AuditLog: h.logEndpoints().Route, AuditLogRates: ofAuditLog(rates),
 		Query: h.queryServices(), Resource: h.resource,
-		Others: []awsjson.Config{h.organizationsService()},
-		Ready:  func(context.Context) bool { return h.ready.Load() },
+		Registry: h.registry,
+		Others:   []awsjson.Config{h.organizationsService()},
+		Ready:    func(context.Context) bool { return h.ready.Load() },
 	})
 	return err
 }
@@ -245,6 +258,7 @@ func (h *house) Close() error {
 func (h *house) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.entries.Run(ctx) })
+	g.Go(func() error { return h.logs.Run(ctx) })
 	g.Go(func() error { return h.reports.Run(ctx) })
 	g.Go(func() error { return h.people.Run(ctx) })
 	return g.Wait()

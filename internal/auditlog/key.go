@@ -137,6 +137,15 @@ func epochOf(first, origin string) uint64 {
 	return n
 }
 
+// Epoch is the number of a log's epoch: 1 unless it was recovered.
+func (s *Service) Epoch(ctx context.Context, ca string) (int, error) {
+	keys, err := s.recorded(ctx, ca)
+	if err != nil {
+		return 0, err
+	}
+	return int(epochOf(originOf(&keys[0]), originOf(&keys[len(keys)-1]))), nil
+}
+
 // signer signs notes with a key of the keystore.
 func (s *Service) signer(ctx context.Context, k *store.AuditKey) (note.Signer, error) {
 	key, err := s.Keys.Signer(ctx, k.KeyID)
