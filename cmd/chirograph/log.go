@@ -16,11 +16,12 @@ func newLog() *cobra.Command {
 		Short: "Read a CA's log: checkpoints, proofs, entries, all of it",
 		Long: `Each CA has an append-only log of everything its key signed. These commands read
 it as an auditor does, from the server or from files, and believe nothing that
-the log's signed checkpoint does not commit to.`,
+the log's signed checkpoint does not commit to. rotate-key and recover change the
+log, and are an administrator's.`,
 		Args: noArguments,
 		RunE: showHelp,
 	}
-	cmd.AddCommand(newLogCheckpoint(), newLogProve(), newLogExport(), newLogShow(), newLogCompare())
+	cmd.AddCommand(newLogCheckpoint(), newLogProve(), newLogExport(), newLogShow(), newLogCompare(), newLogRotateKey(), newLogRecover())
 	return cmd
 }
 

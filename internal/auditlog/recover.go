@@ -23,10 +23,10 @@ type RecoverRequest struct {
 
 // Recovered is the answer: what the new epoch began with.
 type Recovered struct {
-	Origin    string // of the new epoch
-	Key       string // its verifier key
-	Surviving uint64 // entries
-	Known     uint64 // entries that the epoch before is known to have had; no fewer than Surviving
+	Origin    string `json:"origin"`    // of the new epoch
+	Key       string `json:"key"`       // its verifier key
+	Surviving uint64 `json:"surviving"` // entries
+	Known     uint64 `json:"known"`     // entries that the epoch before is known to have had; no fewer than Surviving
 }
 
 // RecoverText is Recover with a JSON body and answer. It fits Endpoints.
