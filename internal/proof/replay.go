@@ -320,7 +320,7 @@ func (w *worker) scan(b uint64) error {
 	end := w.blockEnd(b)
 	leaves := hashLeaves(w.data, w.starts[:end-base+1], w.leaves)
 	blk := &w.blocks[b]
-	blk.oldest, blk.newer = math.MaxInt64, math.MinInt64
+	blk.oldest, blk.newer = math.MaxInt64, 0
 	for index := base; index < min(end, w.m.Size); index++ {
 		w.check(blk, index, w.bytes(int(index-base)))
 	}
@@ -574,7 +574,7 @@ func (l *replay) rootAt(size uint64) (root tlog.Hash, earliest int64, err error)
 // times checks what single blocks cannot: that no entry is dated before an
 // entry of an older block by more than delta, and none after the report.
 func (l *replay) times() {
-	latest := int64(math.MinInt64)
+	var latest int64
 	for i := range l.blocks {
 		b := &l.blocks[i]
 		if b.oldest < latest-delta {
