@@ -31,11 +31,11 @@ import (
 func newAuditReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit-report",
-		Short: "Create an audit report, or ask how far one is",
+		Short: "Create an audit report, ask how far one is, or download one with its proof",
 		Args:  noArguments,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newAuditReportCreate(), newAuditReportDescribe())
+	cmd.AddCommand(newAuditReportCreate(), newAuditReportDescribe(), newAuditReportDownload())
 	return cmd
 }
 

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"chirograph.dev/cmd/internal/verify"
 )
 
 // Exit codes. Scripts rely on them.
@@ -44,6 +46,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if v, ok := errors.AsType[*verify.Error](err); ok {
+		if v.Err == nil { // the output says it all
+			return v.Code
+		}
+		err = &exitError{code: v.Code, hint: v.Hint, err: v.Err}
 	}
 	if errors.Is(err, context.Canceled) && errors.Is(ctx.Err(), context.Canceled) {
 		// The person who stopped it need not read which call it was in.
@@ -126,7 +134,8 @@ endpoint URL. One call writes a report of every certificate a CA ever issued or
 revoked to an S3 bucket.
 
 Begin with "chirograph tour", which shows all of it in a few seconds and leaves
-nothing behind; "chirograph serve" runs a server.
+nothing behind; "chirograph serve" runs a server. An auditor needs "chirograph
+verify" alone: it checks a report offline.
 
 Every flag can also be set by an environment variable (CHIROGRAPH_ and the
 flag's name in capitals, - as _) or in the file that --config names; a flag
@@ -142,7 +151,7 @@ wins over the environment, the environment over the file.`,
 	})
 	root.SetHelpFunc(help)
 	root.PersistentFlags().String("config", "", "configuration file (YAML, TOML or JSON) whose keys are flag names")
-	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(), newFsck(),
+	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(), verify.New(settings), newLog(), newFsck(),
 		newAccount(), newUser(), newRole(), newAccessKey(), newPolicy(), newOIDCProvider())
 	return root
 }

@@ -60,11 +60,16 @@ func (o *output) String() string {
 }
 
 // Build builds the server's binary into dir.
-func Build(dir string) (string, error) {
-	binary := filepath.Join(dir, "chirograph")
-	cmd := exec.Command("go", "build", "-o", binary, "chirograph.dev/cmd/chirograph")
+func Build(dir string) (string, error) { return BuildCommand(dir, "chirograph") }
+
+// BuildCommand builds the program of that name, without cgo as it is released,
+// into dir.
+func BuildCommand(dir, name string) (string, error) {
+	binary := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", binary, "chirograph.dev/cmd/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the server: %w\n%s", err, out)
+		return "", fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}
 	return binary, nil
 }
