@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"chirograph.dev/internal/certlog"
 )
@@ -33,17 +35,21 @@ func (l *replay) keys() []logKey {
 			l.checkEndorsed(index, now, string(e.Extra))
 		case certlog.TypeRecovery:
 			vkey, endorsement, size, root, ok := certlog.ParseRecovery(string(e.Extra))
-			if !ok || len(chain) == 0 || string(e.Label) != fmt.Sprintf("%s/%d", chain[0].origin, now.epoch+1) {
+			epoch := 0
+			if len(chain) > 0 {
+				epoch = epochOf(chain[0].origin, string(e.Label))
+			}
+			if !ok || epoch <= now.epoch {
 				l.find(index, ClassLogRules, "is a recovery that does not follow from what was before")
 				continue
 			}
-			l.recovered(index, now, size)
+			l.recovered(index, now, epoch, size)
 			if size <= index && size > 0 {
 				if had, _, err := l.rootAt(size); err == nil && had != root {
 					l.find(index, ClassLogRules, "recovers a log whose first %d entries are others", size)
 				}
 			}
-			now = logKey{index, string(e.Label), vkey, now.epoch + 1}
+			now = logKey{index, string(e.Label), vkey, epoch}
 			l.checkEndorsed(index, now, endorsement)
 		default:
 			continue
@@ -59,6 +65,18 @@ func (l *replay) keys() []logKey {
 	}
 	l.res.Epoch = max(l.res.Epoch, now.epoch)
 	return chain
+}
+
+// epochOf is the number of the epoch that an origin names, where first is that
+// of the first; 0 when it is none. Numbers may be left out: of an epoch that was
+// lost with the store, or that never came to have an entry.
+func epochOf(first, origin string) int {
+	after, ok := strings.CutPrefix(origin, first+"/")
+	n, err := strconv.Atoi(after)
+	if !ok || err != nil || n < 2 || strconv.Itoa(n) != after {
+		return 0
+	}
+	return n
 }
 
 // checkEndorsed checks the CA's signature over a later key. A log whose CA key
@@ -90,10 +108,10 @@ func (l *replay) checkSigned(chain []logKey) {
 
 // recovered says what a recovery at an index kept of the epoch that it ended,
 // of which so many entries were known.
-func (l *replay) recovered(index uint64, before logKey, known uint64) {
+func (l *replay) recovered(index uint64, before logKey, epoch int, known uint64) {
 	lost := uint64(0)
 	if known > index {
 		lost = known - index
 	}
-	l.res.Epochs = append(l.res.Epochs, fmt.Sprintf("epoch %d; epoch %d was known with %d entries, %d survive, %d lost", before.epoch+1, before.epoch, max(known, index), index, lost))
+	l.res.Epochs = append(l.res.Epochs, fmt.Sprintf("epoch %d; epoch %d was known with %d entries, %d survive, %d lost", epoch, before.epoch, max(known, index), index, lost))
 }

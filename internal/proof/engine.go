@@ -454,7 +454,7 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 		base, epoch := splitOrigin(k.Origin, m.CA)
 		limit := uint64(math.MaxUint64) // entries of that epoch that are in this log
 		for _, c := range chain {
-			if c.epoch == epoch+1 {
+			if c.epoch > epoch {
 				limit = min(limit, c.from)
 			}
 		}
