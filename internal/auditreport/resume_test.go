@@ -179,6 +179,11 @@ func (h *house) restart(t *testing.T, format pca.AuditReportResponseFormat, unif
 	if deaths < 2 {
 		t.Errorf("%d deaths only", deaths)
 	}
+	// However often it was begun, one head was signed.
+	if n := h.signer.taken.Swap(0); n != 1 {
+		t.Errorf("%d checkpoints were taken", n)
+	}
+	h.prove(h.s3, key)
 	t.Logf("%s uniform=%v: %d deaths, parts written %v", format, uniform, deaths, again)
 }
 

@@ -529,5 +529,6 @@ func TestForeignStore(t *testing.T) {
 		if object.Metadata["report-id"] != r.ID {
 			t.Errorf("metadata %v", object.Metadata)
 		}
+		h.prove(f.S3, out.S3Key)
 	}
 }
