@@ -36,14 +36,14 @@ func print(w io.Writer, r *proof.Result, o *options, remembered bool) error {
 	}
 	for _, v := range r.Verdicts {
 		m := marks[v.Status]
-		class := ""
+		words := v.Words
 		if v.Class != "" {
-			class = "[" + v.Class + "] "
+			words = "[" + v.Class + "] " + words
 		}
-		fmt.Fprintf(b, "%s  %-13s %s%s\n", paint(m.colour, fmt.Sprintf("%-4s", m.word)), v.Name, class, indent(v.Words))
+		fmt.Fprintf(b, "%s  %-13s %s\n", paint(m.colour, fmt.Sprintf("%-4s", m.word)), v.Name, wrap(words, 20))
 	}
 	for _, e := range r.Epochs {
-		fmt.Fprintf(b, "%s  %s\n", paint("33", "!   "), indent(e))
+		fmt.Fprintf(b, "%s  %s\n", paint("33", "!   "), wrap(e, 6))
 	}
 	if len(r.Sample) > 0 {
 		fmt.Fprintf(b, "\nThe rows that the nonce %q draws, %d of %d; look each up at its owner:\n", o.nonce, len(r.Sample), r.Rows)
@@ -54,7 +54,7 @@ func print(w io.Writer, r *proof.Result, o *options, remembered bool) error {
 	if len(r.NotProven) > 0 {
 		fmt.Fprintln(b, "\nNot proven by this:")
 		for _, n := range r.NotProven {
-			fmt.Fprintf(b, "  - %s\n", indent(n))
+			fmt.Fprintf(b, "  - %s\n", wrap(n, 4))
 		}
 	}
 	fmt.Fprintf(b, "\n%s\n", meaning(r, paint))
@@ -64,8 +64,27 @@ func print(w io.Writer, r *proof.Result, o *options, remembered bool) error {
 	return b.Flush()
 }
 
-// indent keeps a text of several lines in its column.
-func indent(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n      ") }
+// wrap breaks a text into lines of readable length, all but the first with an
+// indent.
+func wrap(text string, indent int) string {
+	const width = 96
+	var b strings.Builder
+	at := indent
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case at+1+len(word) > width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+	}
+	return b.String()
+}
 
 // meaning is what the exit code says.
 func meaning(r *proof.Result, paint func(code, text string) string) string {
@@ -84,5 +103,5 @@ func meaning(r *proof.Result, paint func(code, text string) string) string {
 	default:
 		text = paint("33", "Nothing is wrong, and nothing from before was known to compare with: a history rewritten before today would not show.")
 	}
-	return fmt.Sprintf("%s (exit code %d)", text, code)
+	return text + fmt.Sprintf(" (exit code %d)", code)
 }

@@ -59,11 +59,11 @@ func ofLog(known []proof.KnownHead, base string) (of []proof.KnownHead) {
 }
 
 // remember writes the state with one more head, in one step: a crash leaves
-// the old file or the new one.
-func (s state) remember(file string, head *proof.KnownHead) error {
+// the old file or the new one. It is false when the head was known.
+func (s state) remember(file string, head *proof.KnownHead) (bool, error) {
 	same := func(k proof.KnownHead) bool { return k.Origin == head.Origin && k.Size == head.Size }
 	if slices.ContainsFunc(s, same) {
-		return nil
+		return false, nil
 	}
 	s = append(s, *head)
 	of := 0
@@ -91,16 +91,16 @@ func (s state) remember(file string, head *proof.KnownHead) error {
 		text.WriteString(s[i].StateLine())
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
+		return false, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.WriteString(text.String()) // CreateTemp makes it 0600
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), file)
 	}
-	return err
+	return true, err
 }

@@ -200,10 +200,9 @@ func verifyReport(ctx context.Context, stdout, stderr io.Writer, path string, o 
 	// held against it.
 	remembered := false
 	if (code == exitOK || code == exitNotAnchored) && !o.quick && o.state != "off" && result.Head != nil {
-		if err := in.state.remember(o.state, result.Head); err != nil {
+		if remembered, err = in.state.remember(o.state, result.Head); err != nil {
 			return cannotCheck("name another file with --state, or --state off", "remembering the log: %w", err)
 		}
-		remembered = true
 	}
 	if o.output == "json" {
 		e := json.NewEncoder(stdout)
