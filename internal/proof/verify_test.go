@@ -1,0 +1,87 @@
+package proof_test
+
+import (
+	"bytes"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+
+	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/proof/prooftest"
+)
+
+const (
+	testCA    = "11111111-2222-3333-4444-555555555555"
+	otherCA   = "22222222-2222-3333-4444-555555555555"
+	reportID  = "aaaaaaaa-0000-4000-8000-000000000001"
+	reportID2 = "aaaaaaaa-0000-4000-8000-000000000002"
+)
+
+func newCA(t testing.TB, id string) *prooftest.CA {
+	t.Helper()
+	ca, err := prooftest.NewCA(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+func folder(packs map[string][]byte) fs.FS {
+	m := fstest.MapFS{}
+	for name, content := range packs {
+		m[name] = &fstest.MapFile{Data: content}
+	}
+	return m
+}
+
+// config verifies a bundle with the CA's certificate.
+func config(ca *prooftest.CA, b *prooftest.Bundle) proof.VerifyConfig {
+	return proof.VerifyConfig{
+		Report: bytes.NewReader(b.Report), ReportSize: int64(len(b.Report)), Manifest: b.Manifest, Log: folder(b.Packs),
+		CACertificates: [][]byte{ca.Certificate}, Workers: 2,
+	}
+}
+
+func verify(t testing.TB, c proof.VerifyConfig) *proof.Result {
+	t.Helper()
+	r, err := proof.Verify(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// class is the class of the first verdict that failed; empty for none.
+func class(r *proof.Result) string {
+	for _, v := range r.Verdicts {
+		if v.Status == proof.Fail {
+			return v.Class
+		}
+	}
+	return ""
+}
+
+func TestVerifyBlocks(t *testing.T) {
+	t.Parallel()
+	ca := newCA(t, testCA)
+	const size = 2*16384 + 1234
+	for _, format := range []string{"JSON", "CSV"} {
+		for _, part := range []int{1, 0, 1 << 30} {
+			b, err := ca.Bundle(ca.Typical(size, reportID, format), prooftest.Options{Report: reportID, Format: format, PartBytes: part})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, quick := range []bool{false, true} {
+				c := config(ca, b)
+				c.Quick, c.Serials = quick, true
+				r := verify(t, c)
+				if r.ExitCode() != 3 || class(r) != "" {
+					t.Errorf("%s, parts of %d, quick=%v: %+v", format, part, quick, r.Verdicts)
+				}
+				if !quick && r.Verdict(proof.Completeness).Status != proof.Pass {
+					t.Errorf("%+v", r.Verdicts)
+				}
+			}
+		}
+	}
+}
