@@ -93,14 +93,25 @@ func (s *Server) Stop(t *testing.T) {
 	}
 }
 
-// Run runs another command of the binary as the server's administrator.
-func (s *Server) Run(t *testing.T, args ...string) {
+// Run runs another command of the binary as the server's administrator and
+// returns what it prints.
+func (s *Server) Run(t *testing.T, args ...string) (stdout []byte) {
 	t.Helper()
 	cmd := exec.Command(s.cmd.Path, append(args, "--data-dir", s.Dir, "--endpoint-url", s.API, "--region", Region)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("chirograph %v: %v\n%s", args, err, out)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("chirograph %v: %v\n%s%s", args, err, stdout, stderr.String())
 	}
+	return stdout
 }
+
+// Binary is the server's own program.
+func (s *Server) Binary() string { return s.cmd.Path }
+
+// Log is what a stopped server wrote to its standard error.
+func (s *Server) Log() string { return s.log.String() }
 
 // SetClientEnvironment gives this process the server's access key, its region
 // and, if addressed, the two variables in which the AWS SDKs look for endpoints;
