@@ -10,7 +10,6 @@ import (
 
 	"chirograph.dev/internal/auditlog"
 	"chirograph.dev/internal/bucket"
-	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
 )
@@ -80,7 +79,7 @@ func (h *house) logEndpoints() *auditlog.Endpoints {
 	return &auditlog.Endpoints{
 		Partition: h.cfg.Partition, Region: h.cfg.Region,
 		Store: h.db, Certificates: h.db,
-		Find:   h.findCA,
+		Find:   h.cas.Find,
 		Newest: h.logs.Newest,
 		RotateKey: func(ctx context.Context, ca string) ([]byte, error) {
 			key, err := h.logs.RotateKey(ctx, ca)
@@ -88,21 +87,4 @@ func (h *house) logEndpoints() *auditlog.Endpoints {
 		},
 		Recover: h.logs.RecoverText,
 	}
-}
-
-// findCA finds a CA by the id alone.
-func (h *house) findCA(ctx context.Context, id string) (*store.CertificateAuthority, error) {
-	rec, err := h.db.CA(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, &pca.Error{Code: pca.ResourceNotFoundException, Message: "Could not find the certificate authority " + id + ".", Err: err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	arn, err := pca.ParseCAARN(rec.ARN, h.cfg.Partition)
-	if err != nil {
-		return nil, err
-	}
-	rec, _, err = h.cas.Record(ctx, arn)
-	return rec, err
 }

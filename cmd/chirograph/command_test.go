@@ -33,7 +33,7 @@ func TestCommandLineMistakes(t *testing.T) {
 
 func TestCommandsWithoutArgumentsShowHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"audit-report"}, {"account"}, {"user"}, {"role"}, {"key"}, {"policy"}, {"oidc-provider"}} {
+	for _, args := range [][]string{{}, {"audit-report"}, {"log"}, {"account"}, {"user"}, {"role"}, {"key"}, {"policy"}, {"oidc-provider"}} {
 		code, stdout, _ := command(t, args...)
 		if code != exitOK || !strings.Contains(stdout, "Available Commands:") {
 			t.Errorf("chirograph %s: exit code %d:\n%s", strings.Join(args, " "), code, stdout)

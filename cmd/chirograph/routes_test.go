@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"chirograph.dev/internal/identity"
@@ -38,6 +39,13 @@ var sample = map[string]any{
 	"PolicySourceArn": "arn:aws:iam::123456789012:user/nobody", "ActionNames": []string{"iam:GetUser"},
 	"RoleArn": "arn:aws:iam::123456789012:role/norole", "RoleSessionName": "session", "WebIdentityToken": "token",
 	"Email": "a@example.com", "AccountName": "name", "AccountId": "210987654321", "CreateAccountRequestId": "car-12345678",
+}
+
+// logRoutes are the paths of a log, by method.
+var logRoutes = map[string][]string{
+	"GET":  {"checkpoint", "key", "proof?index=0", "tile/0/000.p/1", "tile/entries/000.p/1"},
+	"HEAD": {"checkpoint", "key", "proof?index=0", "tile/0/000.p/1", "tile/entries/000.p/1"},
+	"POST": {"rotate-key", "recover"},
 }
 
 // routes are all operations that identity.Service has.
@@ -148,8 +156,32 @@ func (r route) call(t *testing.T, endpoint string, credentials *aws.Credentials)
 	return "OK", string(answer)
 }
 
-// TestNoRouteWithoutAllow walks every operation of IAM, STS and Organizations:
-// unsigned, with a key that has no policy, and with one that may do everything
+// walkLogs asks every path of a log: unsigned, as each of those who may not,
+// and as the administrator, who learns that there is no such CA.
+func (i *instance) walkLogs(t *testing.T, nothing, issuer, root *aws.Credentials) {
+	t.Helper()
+	for method, paths := range logRoutes {
+		for _, path := range paths {
+			for who, want := range map[*aws.Credentials]string{nil: "MissingAuthenticationTokenException", nothing: "AccessDeniedException", issuer: "AccessDeniedException", root: "ResourceNotFoundException"} {
+				req := must(http.NewRequestWithContext(t.Context(), method, i.API+"/audit-log/11223344-1234-1122-2233-112233445566/"+path, nil))(t)
+				transport := http.DefaultTransport
+				if who != nil {
+					cfg := i.aws.Copy()
+					cfg.Credentials = credentials.StaticCredentialsProvider{Value: *who}
+					transport = signing{cfg, v4.NewSigner()}
+				}
+				res := must(transport.RoundTrip(req))(t)
+				res.Body.Close()
+				if got := res.Header.Get("X-Amzn-Errortype"); got != want {
+					t.Errorf("%s %s: %q, want %q", method, path, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestNoRouteWithoutAllow walks every operation of IAM, STS and Organizations,
+// and every path of a log: unsigned, with a key that has no policy, and with one that may do everything
 // with CAs. None is served but those that AWS serves so.
 func TestNoRouteWithoutAllow(t *testing.T) {
 	t.Parallel()
@@ -211,6 +243,7 @@ func TestNoRouteWithoutAllow(t *testing.T) {
 			t.Errorf("%s: %s", r.name, body)
 		}
 	}
+	i.walkLogs(t, nothing, issuer, &root)
 	// Nothing of all this was done.
 	users := must(admin.ListUsers(context.WithoutCancel(ctx), &iam.ListUsersInput{}))(t)
 	var names []string
