@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 
 	"chirograph.dev/internal/store"
@@ -38,6 +39,16 @@ func (db *DB) startReadOnly(ctx context.Context) (err error) {
 	}
 	db.writer <- nil
 	return nil
+}
+
+// sweep removes the files of the WAL that SQLite makes even to read, unless they
+// hold what a server that was killed committed.
+func (db *DB) sweep() error {
+	info, err := os.Stat(db.cfg.Path + "-wal")
+	if err != nil || info.Size() > 0 {
+		return nil
+	}
+	return errors.Join(os.Remove(db.cfg.Path+"-wal"), os.Remove(db.cfg.Path+"-shm"))
 }
 
 func checkFormat(c *conn) error {

@@ -413,6 +413,9 @@ func (db *DB) Close() error {
 			errs = append(errs, c.close())
 		}
 		db.dec.Close()
+		if db.cfg.ReadOnly {
+			errs = append(errs, db.sweep())
+		}
 		errs = append(errs, db.lock.Close())
 	})
 	return errors.Join(errs...)
