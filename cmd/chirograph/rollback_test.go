@@ -71,6 +71,7 @@ func TestRollback(t *testing.T) {
 
 	for _, anchored := range []bool{false, true} {
 		i = run(anchored)
+		i.pca = acmpca.NewFromConfig(i.aws, func(o *acmpca.Options) { o.RetryMaxAttempts = 1 })
 		if err := issue(i, a); err == nil {
 			t.Fatalf("anchored %v: a CA whose store was rolled back issues", anchored)
 		} else {
