@@ -114,6 +114,19 @@ type Log struct {
 	Entry func(index uint64, e *certlog.Entry)
 }
 
+// Entries gives copies of all entries of a log, to be changed.
+func (l Log) Entries() []certlog.Entry {
+	entries := make([]certlog.Entry, l.Size)
+	for i := range entries {
+		e := &entries[i]
+		l.Entry(uint64(i), e)
+		for _, b := range []*[]byte{&e.Serial, &e.Account, &e.Principal, &e.TemplateARN, &e.Subject, &e.Number, &e.Label, &e.Extra} {
+			*b = bytes.Clone(*b)
+		}
+	}
+	return entries
+}
+
 // Slice is a Log of given entries.
 func Slice(entries []certlog.Entry) Log {
 	return Log{uint64(len(entries)), func(i uint64, e *certlog.Entry) { *e = entries[i] }}
@@ -165,6 +178,8 @@ type Options struct {
 	Report, Format string
 	Previous       *proof.Previous // its consistency proof is made with all hashes in memory
 	PartBytes      int             // a part ends with the block after which it has as many; 0 is 5 MiB
+	// Raw, when set, changes encoded entries before they are hashed and packed.
+	Raw func(index uint64, entry []byte) []byte
 	// Change, when set, changes the manifest before it is signed.
 	Change func(*proof.Manifest)
 	// Signer and what goes with it replace the CA's first key.
@@ -244,6 +259,9 @@ func (c *CA) packs(log Log, o Options, m *proof.Manifest, pack func(string, []by
 			raw, err := e.Append(nil)
 			if err != nil {
 				return nil, err
+			}
+			if o.Raw != nil {
+				raw = o.Raw(i, raw)
 			}
 			entries = append(entries, raw)
 			bundle = certlog.AppendBundled(bundle, raw)
