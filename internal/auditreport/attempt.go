@@ -83,6 +83,12 @@ func (j *job) attempt(ctx context.Context) error {
 		j.log.WarnContext(ctx, "audit report written, but the credentials may not look at it (s3:GetObject)", "bucket", r.Bucket, "key", r.Key)
 	}
 
+	// Step: its manifest is retained, where reports are. A crash before it
+	// leaves that to the next attempt.
+	if err := b.retain(ctx); err != nil {
+		return err
+	}
+
 	// Step: SUCCESS.
 	sum := w.sum()
 	r.Status, r.Reason, r.FinishedAt = pca.AuditReportStatus_SUCCESS, "", j.service.stamp()

@@ -114,7 +114,17 @@ func (b *bundle) write(ctx context.Context, w *writer, gate *bucket.GateDecision
 	if err := b.client.Replace(ctx, b.object(r.Key+proof.ManifestSuffix, "text/plain; charset=utf-8"), signed); err != nil {
 		return err
 	}
-	return b.client.Replace(ctx, b.object(b.folder+"/"+proof.CheckpointName, "text/plain; charset=utf-8"), b.head.Signed)
+	err = b.client.Replace(ctx, b.object(b.folder+"/"+proof.CheckpointName, "text/plain; charset=utf-8"), b.head.Signed)
+	if errors.Is(err, bucket.ErrLocked) { // by the bucket's own default; the manifest has the checkpoint too
+		b.job.log.WarnContext(ctx, "the newest checkpoint cannot be put beside the reports, since the bucket retains the one before", "bucket", r.Bucket, "error", err)
+		return nil
+	}
+	return err
+}
+
+// retain locks the manifest, which attempts replace until the report is there.
+func (b *bundle) retain(ctx context.Context) error {
+	return b.client.Retain(ctx, b.object(b.job.report.Key+proof.ManifestSuffix, ""))
 }
 
 func (b *bundle) object(key, contentType string) bucket.Object {

@@ -20,7 +20,8 @@ func (c *Client) Add(ctx context.Context, o Object, body []byte) error {
 	return c.beside(ctx, o, body, false)
 }
 
-// Replace writes an object, in the place of one with its key.
+// Replace writes an object, in the place of one with its key. One that Object
+// Lock keeps, where there are no versions, is ErrLocked unless it holds the same.
 func (c *Client) Replace(ctx context.Context, o Object, body []byte) error {
 	return c.beside(ctx, o, body, true)
 }
@@ -32,6 +33,12 @@ func (c *Client) beside(ctx context.Context, o Object, body []byte, overwrite bo
 	err := c.putObject(ctx, o, body, sha256.Sum256(body), overwrite, &st)
 	if !overwrite && status(err) == http.StatusPreconditionFailed {
 		return nil
+	}
+	if overwrite && status(err) == http.StatusForbidden {
+		var same bool
+		if same, err = c.lockedAs(ctx, o, body, err); same {
+			return nil
+		}
 	}
 	if err == nil {
 		st.Size = int64(len(body))

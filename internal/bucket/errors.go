@@ -56,6 +56,8 @@ func Explain(err error) string {
 	switch {
 	case errors.As(err, &refused):
 		return refused.Message
+	case errors.Is(err, ErrLocked):
+		return "The bucket service did not take the proof of the report: " + ErrLocked.Error() + "."
 	case errors.Is(err, ErrForeignObject), errors.Is(err, ErrAbsent), errors.Is(err, ErrNoUpload):
 		return "Writing the report failed: " + err.Error() + "."
 	case errors.As(err, &api):

@@ -150,9 +150,9 @@ func (c *Client) checkPolicy(ctx context.Context, r GateRequest) (sum []byte, er
 	var wanted []access
 	for _, key := range append([]string{r.Key}, r.Beside...) {
 		wanted = append(wanted, access{"s3:PutObject", bucketARN + "/" + key}, access{"s3:PutObjectAcl", bucketARN + "/" + key})
-	}
-	if c.cfg.Retention > 0 {
-		wanted = append(wanted, access{putRetention, bucketARN + "/" + r.Key})
+		if c.cfg.Retention > 0 {
+			wanted = append(wanted, access{putRetention, bucketARN + "/" + key})
+		}
 	}
 	wanted = append(wanted, access{"s3:GetBucketAcl", bucketARN}, access{"s3:GetBucketLocation", bucketARN})
 	for _, want := range wanted {

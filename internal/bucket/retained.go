@@ -18,6 +18,9 @@ import (
 // ErrNoObject says that the bucket has no object with the key.
 var ErrNoObject = errors.New("no such object")
 
+// ErrLocked says that Object Lock keeps the object that was to be replaced.
+var ErrLocked = errors.New("Object Lock keeps the object that is there")
+
 // LockMode says who may end a retention early (destination.md D-34).
 type LockMode string
 
@@ -55,6 +58,40 @@ func (c *Client) bodyMD5(body []byte) *string {
 	}
 	sum := md5.Sum(body)
 	return aws.String(base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// Retain gives an object that is in the bucket, and was written with Replace,
+// the retention of Config from now on. Without one it does nothing.
+func (c *Client) Retain(ctx context.Context, o Object) error {
+	mode, until := c.retain()
+	if until == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, shortStep)
+	defer cancel()
+	in := &s3.PutObjectRetentionInput{
+		Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account),
+		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(mode), RetainUntilDate: until},
+	}
+	if _, err := c.owner.PutObjectRetention(ctx, in, c.in(o.Bucket)); err != nil {
+		return fmt.Errorf("retaining %s: %w", o.Key, err)
+	}
+	return nil
+}
+
+// lockedAs looks behind the refusal to replace an object: it may be a lock, and
+// then what is there may be what was to be written.
+func (c *Client) lockedAs(ctx context.Context, o Object, body []byte, refusal error) (same bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, shortStep)
+	defer cancel()
+	out, err := c.owner.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account), ChecksumMode: types.ChecksumModeEnabled}, c.in(o.Bucket))
+	if err != nil || out.ObjectLockMode == "" && out.ObjectLockLegalHoldStatus != types.ObjectLockLegalHoldStatusOn {
+		return false, refusal
+	}
+	if aws.ToString(out.ChecksumCRC64NVME) == Checksum(body) && aws.ToInt64(out.ContentLength) == int64(len(body)) {
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: %w", ErrLocked, refusal)
 }
 
 // checkObjectLock refuses a bucket that cannot retain what Config wants

@@ -46,6 +46,16 @@ func TestRetention(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		replace := func(body string) error {
+			return c.Replace(t.Context(), beside("log/default"), []byte(body))
+		}
+		if err := errors.Join(replace("one"), replace("one")); err != nil {
+			t.Error(err)
+		}
+		if err := replace("two"); !errors.Is(err, bucket.ErrLocked) || bucket.Temporary(err) {
+			t.Errorf("replacing what is locked: %v", err)
+		}
+
 		e.policy(t, strings.Replace(founding(), "s3:PutObjectAcl", "s3:PutObject*", 1))
 		if _, err := c.Gate(t.Context(), gateRequest()); err != nil {
 			t.Error(err)
@@ -117,6 +127,10 @@ func checkRetained(t *testing.T, c *bucket.Client, owner *s3.Client) {
 		}
 	}
 	retained("log/checkpoint", false)
+	if err := c.Retain(ctx, beside("log/checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	retained("log/checkpoint", true)
 
 	if b, err := c.Read(ctx, name, account, "log/checkpoint", "", 3); err != nil || string(b) != "new" {
 		t.Errorf("read %q, %v", b, err)
