@@ -73,10 +73,21 @@ func (c *Client) Retain(ctx context.Context, o Object) error {
 		Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account),
 		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(mode), RetainUntilDate: until},
 	}
-	if _, err := c.owner.PutObjectRetention(ctx, in, c.in(o.Bucket)); err != nil {
+	_, err := c.owner.PutObjectRetention(ctx, in, c.in(o.Bucket))
+	if status(err) == http.StatusForbidden {
+		// The bucket's own default may retain it for longer, which we cannot shorten.
+		if out, herr := c.head(ctx, o); herr == nil && !aws.ToTime(out.ObjectLockRetainUntilDate).Before(*until) {
+			return nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("retaining %s: %w", o.Key, err)
 	}
 	return nil
+}
+
+func (c *Client) head(ctx context.Context, o Object) (*s3.HeadObjectOutput, error) {
+	return c.owner.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account), ChecksumMode: types.ChecksumModeEnabled}, c.in(o.Bucket))
 }
 
 // lockedAs looks behind the refusal to replace an object: it may be a lock, and
@@ -84,7 +95,7 @@ func (c *Client) Retain(ctx context.Context, o Object) error {
 func (c *Client) lockedAs(ctx context.Context, o Object, body []byte, refusal error) (same bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, shortStep)
 	defer cancel()
-	out, err := c.owner.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account), ChecksumMode: types.ChecksumModeEnabled}, c.in(o.Bucket))
+	out, err := c.head(ctx, o)
 	if err != nil || out.ObjectLockMode == "" && out.ObjectLockLegalHoldStatus != types.ObjectLockLegalHoldStatusOn {
 		return false, refusal
 	}
