@@ -191,7 +191,7 @@ func (*AuditKey) LogRow() {}
 // LogShape is what a log consists of, by count.
 type LogShape struct {
 	Packs, PacksTo uint64 // how many packs there are; one more than the number of the last
-	TailTo         uint64 // one more than the index of the last entry that is in no pack; 0 when there is none
+	Loose, LooseTo uint64 // how many entries are in no pack; one more than the index of the last
 	NodesBeyond    uint64 // nodes that cover entries which the log does not have
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 
+	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/store"
 )
 
@@ -109,7 +110,9 @@ func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s store.Log
 	err = db.read(ctx, func(c *conn) error {
 		_, err1 := c.queryRow(func(r *rows) { s.Packs, s.PacksTo = uint64(r.int(0)), uint64(r.int(1)) },
 			"SELECT count(*), ifnull(max(block) + 1, 0) FROM log_pack WHERE ca = ?", ca)
-		_, err2 := c.queryRow(func(r *rows) { s.TailTo = uint64(r.int(0)) }, "SELECT ifnull(max(idx) + 1, 0) FROM log_entry WHERE ca = ?", ca)
+		// Entries that lie in a pack too are on their way out.
+		_, err2 := c.queryRow(func(r *rows) { s.Loose, s.LooseTo = uint64(r.int(0)), uint64(r.int(1)) },
+			"SELECT count(*), ifnull(max(idx) + 1, 0) FROM log_entry e WHERE ca = ? AND NOT EXISTS (SELECT 1 FROM log_pack p WHERE p.ca = e.ca AND p.block = e.idx / ?)", ca, int64(certlog.BlockSize))
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
