@@ -11,7 +11,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"log"
 	"os"
@@ -19,7 +18,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -210,7 +208,7 @@ func report(ctx context.Context, o options, s *bench.Server, server, data, ca, t
 		CertificateAuthorityArn: &ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: o.format,
 	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w\n%s", err, s.Log())
 	}
 	in := &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &ca, AuditReportId: out.AuditReportId}
 	if err := acmpca.NewAuditReportCreatedWaiter(s.PCA).Wait(ctx, in, time.Hour); err != nil {
@@ -265,16 +263,28 @@ func best(ctx context.Context, what string, args []string, repeat int) (timed, e
 	for i := range repeat {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		var stderr strings.Builder
-		cmd.Stdout, cmd.Stderr = io.Discard, &stderr
+		cmd.Stderr = &stderr
 		start := time.Now()
-		err := cmd.Run()
+		if err := cmd.Start(); err != nil {
+			return t, err
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		var err error
+		for running := true; running; {
+			select {
+			case err = <-ended:
+				running = false
+			case <-time.After(5 * time.Millisecond):
+				if _, peak, err := bench.Memory(cmd.Process.Pid); err == nil { // else it has just ended
+					t.Peak = max(t.Peak, peak)
+				}
+			}
+		}
 		took := time.Since(start).Seconds()
 		// 3: nothing from before was known, which the first run cannot.
 		if code := cmd.ProcessState.ExitCode(); err != nil && (code != 3 || what == "sha256sum") {
 			return t, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, stderr.String())
-		}
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			t.Peak = max(t.Peak, usage.Maxrss<<10) // kilobytes on Linux
 		}
 		if i == 0 || took < t.Seconds {
 			t.Seconds = took

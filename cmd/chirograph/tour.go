@@ -30,6 +30,7 @@ import (
 
 	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/proof"
 )
 
 func newTour() *cobra.Command {
@@ -43,8 +44,9 @@ func newTour() *cobra.Command {
 		Long: `tour starts a server on free ports of this machine with a folder of its own,
 makes a certificate authority through the public API with the AWS SDK, issues
 and revokes certificates, has the audit report written as JSON and as CSV, and
-checks both against everything the API acknowledged. It leaves nothing behind
-unless --keep is given.`,
+checks both against everything the API acknowledged. Then it verifies them as an
+auditor does, offline, and shows what a row that disappears looks like. It
+leaves nothing behind unless --keep is given.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
@@ -71,6 +73,9 @@ type tour struct {
 	s3     *s3.Client
 	bucket string
 	caARN  string
+	ca     string   // certificate, PEM
+	dir    string   // of what an auditor has
+	keys   []string // of the reports
 
 	issued  map[string]bool   // certificate ARN
 	revoked map[string]string // certificate ARN -> reason
@@ -112,7 +117,7 @@ func runTour(ctx context.Context, stdout, stderr io.Writer, certificates int, ke
 		err = errors.Join(err, <-stopped)
 	}()
 
-	t := &tour{out: stdout, err: stderr, colour: terminal.Colours(stdout), issued: map[string]bool{}, revoked: map[string]string{}}
+	t := &tour{out: stdout, err: stderr, colour: terminal.Colours(stdout), dir: filepath.Join(dir, "auditor"), issued: map[string]bool{}, revoked: map[string]string{}}
 	t.say("A server, embedded: API %s, buckets %s", where.API, where.S3)
 	if err := t.run(ctx, cfg, certificates); err != nil {
 		return err
@@ -154,7 +159,10 @@ func (t *tour) run(ctx context.Context, cfg serveConfig, certificates int) error
 	if err := t.report(ctx, types.AuditReportResponseFormatJson, parseJSONReport); err != nil {
 		return err
 	}
-	return t.report(ctx, types.AuditReportResponseFormatCsv, parseCSVReport)
+	if err := t.report(ctx, types.AuditReportResponseFormatCsv, parseCSVReport); err != nil {
+		return err
+	}
+	return t.prove(ctx)
 }
 
 func (t *tour) say(format string, args ...any) {
@@ -227,6 +235,7 @@ func (t *tour) makeCA(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("activating the root: %w", err)
 	}
+	t.ca = aws.ToString(cert.Certificate)
 	t.say("A root CA, active: %s", t.caARN)
 	return nil
 }
@@ -339,6 +348,7 @@ func (t *tour) report(ctx context.Context, format types.AuditReportResponseForma
 	if err := t.check(rows); err != nil {
 		return fmt.Errorf("the %s report is wrong: %w", format, err)
 	}
+	t.keys = append(t.keys, r.Key)
 	t.say("Audit report (%s): s3://%s/%s", format, r.Bucket, r.Key)
 	t.show(sample...)
 	t.show(fmt.Sprintf("checked: %d rows, %d revoked; exactly what the API acknowledged, no more and no less", len(rows), len(t.revoked)))
@@ -395,6 +405,97 @@ func sampleOf(file []byte, rows []reportRow) []string {
 	return lines[:1]
 }
 
+// prove does what an auditor does with the two reports, and then what a forger
+// might.
+func (t *tour) prove(ctx context.Context) error {
+	d := download{s3: t.s3, bucket: t.bucket, to: t.dir}
+	var got []*downloaded
+	for _, key := range t.keys {
+		one, err := d.report(ctx, key, t.err)
+		if err != nil {
+			return err
+		}
+		got = append(got, one)
+	}
+	first, second := got[0], got[1]
+	known, err := os.ReadFile(first.Manifest)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	heads, err := proof.ParseKnown(known, "the JSON report")
+	if err != nil {
+		return err
+	}
+	result, err := t.verify(ctx, second.Report, second, heads)
+	if err != nil {
+		return err
+	}
+	if result.ExitCode() != 0 {
+		return fmt.Errorf("the report does not verify: %+v", result.Verdicts)
+	}
+	t.say("The same as an auditor sees it, offline: the report, its manifest and the log from the bucket")
+	t.show(wrapped("proven: ", result.Verdict(proof.Completeness).Words)...)
+	t.show(wrapped("and since the first report: ", result.Verdict(proof.Consistency).Words)...)
+
+	file, err := os.ReadFile(first.Report)
+	if err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	lines := strings.SplitAfter(string(file), "\n")
+	forged := filepath.Join(t.dir, "forged.json")
+	if err := os.WriteFile(forged, []byte(strings.Join(append(lines[:2:2], lines[3:]...), "")), 0o600); err != nil {
+		return fmt.Errorf("writing the forged report: %w", err)
+	}
+	if result, err = t.verify(ctx, forged, first, nil); err != nil {
+		return err
+	}
+	v := result.Verdict(proof.Integrity)
+	if result.ExitCode() != 1 || v.Class != proof.ClassReportBytes {
+		return fmt.Errorf("a forged report verifies: %+v", result.Verdicts)
+	}
+	t.say("A copy of the first report, from which somebody took a row")
+	t.show(wrapped("FAIL ["+v.Class+"] ", v.Words)...)
+	return nil
+}
+
+// verify verifies a file as the report that was downloaded.
+func (t *tour) verify(ctx context.Context, file string, d *downloaded, known []proof.KnownHead) (*proof.Result, error) {
+	manifest, err := os.ReadFile(d.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("opening the report: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("opening the report: %w", err)
+	}
+	ca, _ := pem.Decode([]byte(t.ca))
+	if ca == nil {
+		return nil, errors.New("the CA's certificate is not PEM")
+	}
+	return proof.Verify(ctx, proof.VerifyConfig{
+		Report: f, ReportSize: info.Size(), Manifest: manifest, Log: os.DirFS(d.Log),
+		CACertificates: [][]byte{ca.Bytes}, Known: known,
+	})
+}
+
+// wrapped is a text in lines.
+func wrapped(lead, text string) (lines []string) {
+	line := lead
+	for _, word := range strings.Fields(text) {
+		if len(line)+len(word) > 90 {
+			lines = append(lines, strings.TrimRight(line, " "))
+			line = "  "
+		}
+		line += word + " "
+	}
+	return append(lines, strings.TrimRight(line, " "))
+}
+
 func (t *tour) next(cfg serveConfig, keep bool) {
 	dir := "DIR"
 	if keep {
@@ -409,4 +510,7 @@ func (t *tour) next(cfg serveConfig, keep bool) {
 		"aws acm-pca list-certificate-authorities",
 		"aws s3 ls",
 	)
+	if keep {
+		t.show(self() + " verify " + shellQuote(filepath.Join(t.dir, filepath.Base(t.keys[0]))))
+	}
 }

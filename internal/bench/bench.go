@@ -168,8 +168,13 @@ func (s *Server) CPU() (user, system time.Duration, err error) {
 }
 
 // Memory is the process's resident set in bytes, now and at its peak.
-func (s *Server) Memory() (now, peak int64, err error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+func (s *Server) Memory() (now, peak int64, err error) { return Memory(s.cmd.Process.Pid) }
+
+// Memory is the resident set of a process that runs, in bytes, now and at its
+// peak. (The peak that the kernel tells at its end includes that of whoever
+// started it.)
+func Memory(pid int) (now, peak int64, err error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, 0, err
 	}
