@@ -57,7 +57,9 @@ operator's signature under both is the evidence), and 2 when it cannot tell.`,
 			case dir != "":
 				c.folder, err = openFolder(dir, "")
 			case f.ca != "":
-				c.remote, err = f.connect(ctx)
+				if c.remote, err = f.connect(ctx); err == nil {
+					c.remote.key = "" // it may have been changed since
+				}
 			}
 			if err != nil {
 				return err
@@ -215,18 +217,16 @@ func (c *comparison) authentic(ctx context.Context, h *comparedHead) (words stri
 	if h.checkpoint == nil {
 		return "", nil // what verify accepted and remembered
 	}
-	keys := []string{c.key}
-	if c.key == "" {
-		if keys, err = c.keys(ctx, h.Size); err != nil {
-			return "", err
-		}
+	keys, err := c.keys(ctx, h.Size)
+	if err != nil {
+		return "", err
 	}
 	for _, key := range keys {
 		if _, _, _, err = proof.OpenCheckpoint(h.checkpoint, key); err == nil {
 			return "", nil
 		}
 	}
-	if err == nil {
+	if len(keys) == 0 {
 		return h.Source + ": no key is at hand to check its signature with; give --log-key, or --log or --ca", nil
 	}
 	return h.Source + ": " + err.Error(), nil
@@ -234,13 +234,13 @@ func (c *comparison) authentic(ctx context.Context, h *comparedHead) (words stri
 
 // keys are the verifier keys that a checkpoint of that size may be signed by.
 func (c *comparison) keys(ctx context.Context, size uint64) (keys []string, err error) {
-	for _, h := range []*comparedHead{c.a, c.b} {
-		if h.Key != "" {
-			keys = append(keys, h.Key)
+	for _, key := range []string{c.key, c.a.Key, c.b.Key} {
+		if key != "" {
+			keys = append(keys, key)
 		}
 	}
 	switch {
-	case c.folder != nil && c.folder.packs != nil && size > c.folder.packs.End():
+	case c.folder != nil && size > c.folder.end():
 	case c.folder != nil:
 		key, err := c.folder.keyAt(ctx, size)
 		return append(keys, key), err
@@ -297,21 +297,11 @@ func (c *comparison) throughLog(ctx context.Context) (verdict, words string, err
 
 // rootsAt are the roots of the first small and of the first large entries.
 func (l *folderLog) rootsAt(ctx context.Context, small, large uint64) (a, b tlog.Hash, err error) {
-	size := large
-	if l.packs == nil {
-		h, err := l.checkpoint(ctx)
-		if err != nil {
-			return a, b, err
-		}
-		if size = h.size; size < large {
-			return a, b, proof.ErrNoPack
-		}
-	}
 	var t treeWriter
 	if small == 0 {
 		a = t.treeHash()
 	}
-	err = l.entries(ctx, size, 0, large, nil, func(index uint64, entry []byte) error {
+	err = l.entries(ctx, large, 0, large, nil, func(index uint64, entry []byte) error {
 		err := t.add(entry)
 		if index+1 == small {
 			a = t.treeHash()

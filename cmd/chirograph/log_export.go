@@ -122,12 +122,12 @@ func (x *export) before() (*signedHead, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking at what was exported before: %w", err)
 	}
-	known, err := proof.ParseKnown(signed, x.dir)
-	if err != nil || len(known) != 1 {
-		return nil, fmt.Errorf("looking at what was exported before: %w", errors.Join(err, errTile))
+	known, err := oneHead(signed, x.dir)
+	if err != nil {
+		return nil, fmt.Errorf("looking at what was exported before: %w", err)
 	}
 	// Nobody's word is needed: what grows from it is checked against the new head.
-	h := &signedHead{origin: known[0].Origin, size: known[0].Size, root: known[0].Root, signed: signed}
+	h := &signedHead{origin: known.Origin, size: known.Size, root: known.Root, signed: signed}
 	if h.size > x.head.size {
 		return nil, &exitError{code: exitFailure, hint: "keep the folder: it holds entries that the log has lost; compare the two with chirograph log compare",
 			err: fmt.Errorf("the log has %d entries, and %s has %d of it", x.head.size, x.dir, h.size)}

@@ -21,13 +21,18 @@ type folderLog struct {
 	key   string       // pinned verifier key; empty: the one that the log itself names
 	packs *proof.Packs // nil: tiles
 	tiles torchwood.TileReader
+	size  uint64 // of the tree that the tiles are of
 }
 
 func openFolder(dir, key string) (*folderLog, error) {
 	l := &folderLog{dir: dir, key: key}
 	folder := os.DirFS(dir)
 	if _, err := fs.Stat(folder, "tile/entries"); err == nil {
-		l.tiles, err = torchwood.NewTileFS(folder)
+		if l.tiles, err = torchwood.NewTileFS(folder); err != nil {
+			return nil, err
+		}
+		_, h, err := l.unchecked()
+		l.size = h.Size
 		return l, err
 	}
 	var err error
@@ -40,26 +45,53 @@ func openFolder(dir, key string) (*folderLog, error) {
 	return l, nil
 }
 
+// end is how many entries there are.
+func (l *folderLog) end() uint64 {
+	if l.packs != nil {
+		return l.packs.End()
+	}
+	return l.size
+}
+
 // checkpoint is the log's own checkpoint, checked.
 func (l *folderLog) checkpoint(ctx context.Context) (*signedHead, error) {
-	name := filepath.Join(l.dir, proof.CheckpointName)
-	signed, err := readFile(name, "log's checkpoint")
+	signed, head, err := l.unchecked()
 	if err != nil {
 		return nil, err
 	}
-	known, err := proof.ParseKnown(signed, name)
-	if err != nil || len(known) != 1 {
-		return nil, fmt.Errorf("%s is not a checkpoint: %w", name, err)
-	}
-	key, err := l.keyAt(ctx, known[0].Size)
+	key, err := l.keyAt(ctx, head.Size)
 	if err != nil {
 		return nil, err
 	}
 	h, err := openHead(signed, key)
 	if err != nil {
-		return nil, fmt.Errorf("checking %s: %w", name, err)
+		return nil, fmt.Errorf("checking %s: %w", head.Source, err)
 	}
 	return h, nil
+}
+
+// unchecked is the log's own checkpoint as it stands there.
+func (l *folderLog) unchecked() (signed []byte, head proof.KnownHead, err error) {
+	name := filepath.Join(l.dir, proof.CheckpointName)
+	if signed, err = readFile(name, "log's checkpoint"); err != nil {
+		return nil, head, err
+	}
+	if head, err = oneHead(signed, name); err != nil {
+		return nil, head, fmt.Errorf("reading the log's checkpoint: %w", err)
+	}
+	return signed, head, nil
+}
+
+// oneHead reads a checkpoint, whose signature is not checked.
+func oneHead(signed []byte, name string) (proof.KnownHead, error) {
+	known, err := proof.ParseKnown(signed, name)
+	if err == nil && len(known) != 1 {
+		err = fmt.Errorf("%s: %w", name, proof.ErrCheckpoint)
+	}
+	if err != nil {
+		return proof.KnownHead{}, err
+	}
+	return known[0], nil
 }
 
 // keyAt is the verifier key that signs the head of the first size entries: the
@@ -90,9 +122,9 @@ func (l *folderLog) keyAt(ctx context.Context, size uint64) (key string, err err
 	return key, err
 }
 
-// entries yields the entries [lo, hi) of the first size; lo is a multiple of
-// 256. entry is valid during the call only.
-func (l *folderLog) entries(ctx context.Context, size, lo, hi uint64, _ func(tlog.Tile) []byte, yield func(index uint64, entry []byte) error) error {
+// entries yields the entries [lo, hi); lo is a multiple of 256. entry is valid
+// during the call only.
+func (l *folderLog) entries(ctx context.Context, _, lo, hi uint64, _ func(tlog.Tile) []byte, yield func(index uint64, entry []byte) error) error {
 	if l.packs != nil {
 		return l.packed(ctx, lo, hi, yield)
 	}
@@ -100,7 +132,10 @@ func (l *folderLog) entries(ctx context.Context, size, lo, hi uint64, _ func(tlo
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		t := tileOf(lo, size)
+		if lo >= l.size {
+			return fmt.Errorf("reading the log in %s: %w", l.dir, proof.ErrNoPack)
+		}
+		t := tileOf(lo, l.size)
 		data, err := l.tiles.ReadTiles(ctx, []tlog.Tile{t})
 		if err != nil {
 			return err

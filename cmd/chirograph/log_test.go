@@ -21,6 +21,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
@@ -55,7 +56,7 @@ func (a authority) id(t *testing.T) string {
 	return must(caID(a.arn))(t)
 }
 
-// as signs a request below a log's path and gives the answer.
+// log signs a request below a log's path and gives the answer.
 func (s *served) log(t *testing.T, who aws.Credentials, method, path string, header http.Header) (*http.Response, []byte) {
 	t.Helper()
 	cfg := s.aws.Copy()
@@ -333,6 +334,56 @@ func TestLogCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.fails(exitFailure, errTile.Error(), "log", "export", "--ca", a.arn, "--to", file("tiles"))
+}
+
+// TestLogBesideReports: manifests are of one history, and the packs beside them
+// make the same tiles as the server.
+func TestLogBesideReports(t *testing.T) {
+	t.Parallel()
+	s := serveHouse(t, nil)
+	c := commands{t, s.DataDir}
+	a := s.root(t)
+	bucket := s.bucket(t, "audit-reports", true)
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"a", "b"} {
+		s.grow(t, a, 20)
+		key, _ := a.report(t, bucket, types.AuditReportResponseFormatJson)
+		s.fetch(t, bucket, key+proof.ManifestSuffix, file(name))
+	}
+	if out := c.ok("log", "compare", file("b"), file("a")); !strings.Contains(out, "one history") {
+		t.Error(out)
+	}
+	prefix := proof.LogFolder(a.id(t), 1) + "/"
+	list := must(s.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix}))(t)
+	for _, o := range list.Contents {
+		s.fetch(t, bucket, *o.Key, filepath.Join(file("log"), filepath.FromSlash(strings.TrimPrefix(*o.Key, prefix))))
+	}
+	c.ok("log", "export", "--from", file("log"), "--to", file("tiles"))
+	c.ok("log", "export", "--ca", a.arn, "--to", file("served"))
+	sameTrees(t, file("tiles"), file("served"))
+
+	// A key that was changed: heads of both keys are of one history.
+	c.ok("log", "checkpoint", "--ca", a.arn, "--out", file("before"))
+	key := strings.TrimSpace(c.ok("log", "rotate-key", "--ca", a.arn))
+	c.ok("log", "checkpoint", "--ca", a.arn, "--out", file("after"), "--log-key", key)
+	c.fails(exitFailure, "not the one that --log-key names", "log", "checkpoint", "--ca", a.arn, "--log-key", key+"A")
+	c.ok("log", "export", "--ca", a.arn, "--to", file("served"))
+	c.ok("log", "compare", file("before"), file("after"), "--log", file("served"))
+	c.ok("log", "compare", file("a"), file("after"), "--ca", a.arn)
+}
+
+// fetch downloads an object.
+func (s *served) fetch(t *testing.T, bucket, key, file string) {
+	t.Helper()
+	o := must(s.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key}))(t)
+	defer o.Body.Close()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, must(io.ReadAll(o.Body))(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // otherHead is a head of another tree that the log's own key signed.

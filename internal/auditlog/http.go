@@ -35,9 +35,9 @@ const (
 	ActionRecover       = "pcaaudit:Recover"
 )
 
-// maxKnown is the largest body of a request to recover: checkpoints, or a
-// manifest of a large report.
-const maxKnown = 2 << 20
+// maxKnown is the largest body of a request to recover: checkpoints, and
+// manifests of large reports.
+const maxKnown = 8 << 20
 
 // SignedHead is what the endpoints need of a signed tree head.
 type SignedHead struct {
@@ -121,6 +121,13 @@ func (e *Endpoints) head(ctx context.Context, ca string, atLeast uint64) (*Signe
 	return h, nil
 }
 
+// forget makes the next reader see a head with the key that is in force.
+func (e *Endpoints) forget(ca string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.heads, ca)
+}
+
 // Route takes a request apart; it is the route of an awsjson.Plain.
 func (e *Endpoints) Route(r *http.Request) (awsjson.Route, error) {
 	id, what, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, PathPrefix), "/")
@@ -149,6 +156,7 @@ func (e *Endpoints) Route(r *http.Request) (awsjson.Route, error) {
 			if err := e.authorize(ctx, id, ActionRotateKey); err != nil {
 				return nil, err
 			}
+			defer e.forget(id)
 			return e.RotateKey(ctx, id)
 		}}, nil
 	case what == "recover" && r.Method == http.MethodPost:
@@ -156,6 +164,7 @@ func (e *Endpoints) Route(r *http.Request) (awsjson.Route, error) {
 			if err := e.authorize(ctx, id, ActionRecover); err != nil {
 				return nil, err
 			}
+			defer e.forget(id)
 			return e.Recover(ctx, id, known)
 		}}, nil
 	}
