@@ -211,6 +211,9 @@ func TestEndorsement(t *testing.T) {
 func TestNoEndorsement(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir(), nil)
+	if e, ok := errors.AsType[*pca.Error](second(h.RotateKey(t.Context(), testID))); !ok || e.Code != pca.InvalidStateException {
+		t.Errorf("without a log: %v", e)
+	}
 	h.oldCA(t, pca.KeyAlgorithm_EC_prime256v1, pca.SigningAlgorithm_SHA256WITHECDSA)
 	if err := h.keys.Delete(t.Context(), testID); err != nil {
 		t.Fatal(err)

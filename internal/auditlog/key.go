@@ -247,6 +247,9 @@ func (s *Service) RotateKey(ctx context.Context, ca string) (vkey string, err er
 	if err := s.Entries.Refused(ca); err != nil {
 		return "", refusedError(err)
 	}
+	if _, err := s.begun(ctx, ca); err != nil {
+		return "", err
+	}
 	keys, err := s.keys(ctx, ca)
 	if err != nil {
 		return "", err

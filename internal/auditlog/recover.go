@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -58,12 +59,9 @@ func (s *Service) Recover(ctx context.Context, ca string, in RecoverRequest) (*R
 	if s.Entries.Refused(ca) == nil && !in.Force {
 		return nil, pca.Errorf(pca.InvalidStateException, "The log of the certificate authority agrees with all that is known of it here; a recovery would only break its history. Force it if you know that entries are lost.")
 	}
-	head, err := s.Entries.Head(ctx, ca)
+	head, err := s.begun(ctx, ca)
 	if err != nil {
 		return nil, err
-	}
-	if head.Size == 0 {
-		return nil, pca.Errorf(pca.InvalidStateException, "The certificate authority has no log yet.")
 	}
 	keys, err := s.recorded(ctx, ca)
 	if err != nil {
@@ -114,6 +112,22 @@ func (s *Service) Recover(ctx context.Context, ca string, in RecoverRequest) (*R
 	clear(st.kept)
 	s.Log.WarnContext(ctx, "the log of a certificate authority goes on in a new epoch", "ca", ca, "origin", originOf(&k), "surviving", k.Index, "known", last.size, "key", k.Verifier)
 	return &Recovered{Origin: originOf(&k), Key: k.Verifier, Surviving: k.Index, Known: max(last.size, k.Index)}, nil
+}
+
+// begun is the head of a log that has entries. The errors are the caller's.
+func (s *Service) begun(ctx context.Context, ca string) (certlog.Head, error) {
+	head, err := s.Entries.Head(ctx, ca)
+	switch {
+	case errors.Is(err, certlog.ErrHead):
+		return head, &pca.Error{Code: pca.InvalidStateException, Message: "The stored log of the certificate authority is damaged, which no entry mends. Stop the server, look with chirograph fsck, and put a sound data folder back.", Err: err}
+	case err == nil && head.Size == 0:
+		return head, noLog(nil)
+	}
+	return head, err
+}
+
+func noLog(err error) error {
+	return &pca.Error{Code: pca.InvalidStateException, Message: "The certificate authority has no log yet. Try again when it is in the PENDING_CERTIFICATE state.", Err: err}
 }
 
 // recorded is keys without endorsing.

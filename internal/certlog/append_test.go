@@ -432,6 +432,62 @@ func TestAppendRefusals(t *testing.T) {
 	}
 }
 
+// TestRefuse: a log that refuses takes the entry of its recovery and nothing
+// before it, and the other logs do not notice.
+func TestRefuse(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	l := newLog(m)
+	if _, err := l.Append(t.Context(), "a", rec(0)); err != nil {
+		t.Fatal(err)
+	}
+	evidence := errors.New("a witness knows more")
+	l.Refuse("a", evidence)
+	for _, r := range []error{l.Refused("a"), second(l.Append(t.Context(), "a", rec(1)))} {
+		if !errors.Is(r, ErrHead) || !errors.Is(r, evidence) {
+			t.Errorf("a log that refuses: %v", r)
+		}
+	}
+	if h, err := l.Head(t.Context(), "a"); err != nil || h.Size != 1 {
+		t.Errorf("reading a log that refuses: %+v, %v", h, err)
+	}
+	// All in one commit, the recovery in the middle.
+	entered, release := hold(m)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := l.Append(t.Context(), "b", rec(10)); err != nil {
+			t.Error(err)
+		}
+	})
+	<-entered
+	refused := func() {
+		if _, err := l.Append(t.Context(), "a", rec(2)); !errors.Is(err, ErrHead) {
+			t.Errorf("beside its recovery: %v", err)
+		}
+	}
+	wg.Go(refused)
+	waiting(l, 1)
+	wg.Go(func() {
+		if i, err := l.Recover(t.Context(), "a", rec(3)); i != 1 || err != nil {
+			t.Errorf("the recovery got %d, %v", i, err)
+		}
+	})
+	waiting(l, 2)
+	wg.Go(refused)
+	waiting(l, 3)
+	close(release)
+	wg.Wait()
+	if l.Refused("a") != nil || l.CountRefused() != 0 {
+		t.Error("a log that was recovered refuses")
+	}
+	if i, err := l.Append(t.Context(), "a", rec(4)); i != 2 || err != nil {
+		t.Errorf("after the recovery: %d, %v", i, err)
+	}
+	verify(t, l, m, "a")
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // BenchmarkLog is what the log itself costs: a store that does nothing.
 func BenchmarkLog(b *testing.B) {
 	entry := make([]byte, 236)
