@@ -262,8 +262,8 @@ func best(ctx context.Context, what string, args []string, repeat int) (timed, e
 	t := timed{What: what}
 	for i := range repeat {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
+		var said strings.Builder
+		cmd.Stdout, cmd.Stderr = &said, &said
 		start := time.Now()
 		if err := cmd.Start(); err != nil {
 			return t, err
@@ -284,7 +284,7 @@ func best(ctx context.Context, what string, args []string, repeat int) (timed, e
 		took := time.Since(start).Seconds()
 		// 3: nothing from before was known, which the first run cannot.
 		if code := cmd.ProcessState.ExitCode(); err != nil && (code != 3 || what == "sha256sum") {
-			return t, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, stderr.String())
+			return t, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, said.String())
 		}
 		if i == 0 || took < t.Seconds {
 			t.Seconds = took

@@ -53,11 +53,11 @@ func Seed(ctx context.Context, dataDir, caARN string, n uint64, revoked float64)
 	total := n + uint64(float64(n)*revoked)
 	s.certificate = make([]uint64, (total+63)/64)
 	s.revoked = make([]uint64, (total+63)/64)
-	// Entries are a millisecond apart and end now, so that times never go back.
-	s.time = time.Now().UnixMilli() - int64(total) - 1000
-	if s.time < head.Time {
-		s.time = head.Time
-	}
+	// Times never go back, nor beyond now: entries are a millisecond apart, or
+	// as much less as what is in the log already leaves.
+	now := time.Now().UnixMilli()
+	first := max(now-int64(total), head.Time)
+	s.time = first
 	if s.model, err = modelCertificate(); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func Seed(ctx context.Context, dataDir, caARN string, n uint64, revoked float64)
 			}
 			records = append(records, r)
 			s.index++
-			s.time++
+			s.time = min(now, first+int64(float64(now-first)*float64(s.index-s.begin)/float64(total)))
 		}
 		if _, err := db.SeedBlock(ctx, ca, records); err != nil {
 			return err

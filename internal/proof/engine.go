@@ -504,7 +504,11 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 	case len(doubtful) > 0:
 		v.set(Consistency, Unknown, "A checkpoint that was given does not fit this log.%s", words)
 	case matched > 0:
-		v.set(Consistency, Pass, "The log grew from all %d tree heads that were known before; nothing in it was changed or removed.%s", matched, words)
+		heads := "the tree head that was"
+		if matched > 1 {
+			heads = fmt.Sprintf("all %d tree heads that were", matched)
+		}
+		v.set(Consistency, Pass, "The log grew from %s known before; nothing in it was changed or removed.%s", heads, words)
 	default:
 		v.set(Consistency, Unknown, "No earlier tree head of this log was known, so a history that was rewritten before cannot be told from the true one. Keep this report's manifest: it is the earlier one of the next.%s", words)
 	}
