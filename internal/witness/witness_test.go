@@ -67,6 +67,26 @@ func cosigner(t *testing.T, name string) *torchwood.CosignatureSigner {
 	return s
 }
 
+// answers makes it answer something else from now on; nil: as a witness again.
+func (w *someone) answers(h http.HandlerFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = h
+}
+
+// knows makes it know a tree.
+func (w *someone) knows(tree tlog.Tree) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = tree
+}
+
+func (w *someone) requests() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
+}
+
 func (w *someone) addCheckpoint(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -247,10 +267,10 @@ func TestCosign(t *testing.T) {
 	c := client(t, memory, 0, w)
 	asks := func(l *log, size int64, requests int, wants ...*someone) error {
 		t.Helper()
-		before := w.asked
+		before := w.requests()
 		got, err := c.Cosign(t.Context(), l.checkpoint(t, size), l.prove)
-		if w.asked-before != requests {
-			t.Errorf("%d requests for size %d, want %d", w.asked-before, size, requests)
+		if asked := w.requests() - before; asked != requests {
+			t.Errorf("%d requests for size %d, want %d", asked, size, requests)
 		}
 		cosigned(t, l, got, wants...)
 		return err
@@ -270,7 +290,7 @@ func TestCosign(t *testing.T) {
 		}
 	}
 	fine(25, 2) // what it saw is not remembered: it says so
-	w.known = tlog.Tree{}
+	w.knows(tlog.Tree{})
 	fine(30, 2) // it has forgotten
 
 	// A checkpoint that comes late is not asked for and no evidence.
@@ -342,7 +362,7 @@ func TestAnswers(t *testing.T) {
 			says(409, "text/x.tlog.size", strconv.Itoa(w.asked%2+1)+"\n")(rw, r)
 		},
 	} {
-		w.answer = answer
+		w.answers(answer)
 		got, err := c.Cosign(t.Context(), l.checkpoint(t, 3), l.prove)
 		if !errors.Is(err, witness.ErrQuorum) || errors.As(err, new(*witness.ConflictError)) {
 			t.Errorf("%s: %v", name, err)
@@ -350,7 +370,7 @@ func TestAnswers(t *testing.T) {
 		cosigned(t, l, got)
 	}
 	// Only its own line is taken.
-	w.answer = says(200, "", string(cosignature(forger, text))+own+string(cosignature(cosigner(t, "else.example.com"), text)))
+	w.answers(says(200, "", string(cosignature(forger, text))+own+string(cosignature(cosigner(t, "else.example.com"), text))))
 	got, err := c.Cosign(t.Context(), l.checkpoint(t, 3), l.prove)
 	if err != nil {
 		t.Error(err)
@@ -388,19 +408,21 @@ func TestQuorum(t *testing.T) {
 	if k, n := c.Quorum(); k != 2 || n != 3 {
 		t.Errorf("a majority of 3 is %d of %d", k, n)
 	}
-	w3.answer = func(rw http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
+	gone := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	w3.answers(gone)
 	got, err := c.Cosign(t.Context(), l.checkpoint(t, 5), l.prove)
 	if err != nil {
 		t.Error(err)
 	}
 	cosigned(t, l, got, w1, w2)
-	w2.answer = w3.answer
+	w2.answers(gone)
 	got, err = c.Cosign(t.Context(), l.checkpoint(t, 6), l.prove)
 	if !errors.Is(err, witness.ErrQuorum) {
 		t.Error(err)
 	}
 	cosigned(t, l, got, w1)
-	w2.answer, w3.answer = nil, nil
+	w2.answers(nil)
+	w3.answers(nil)
 	got, err = c.Cosign(t.Context(), l.checkpoint(t, 7), l.prove) // each from where it is
 	if err != nil {
 		t.Error(err)
@@ -408,7 +430,7 @@ func TestQuorum(t *testing.T) {
 	cosigned(t, l, got, w1, w2, w3)
 
 	// One that knows better outweighs the quorum.
-	w1.known.N = 19
+	w1.knows(tlog.Tree{N: 19})
 	got, err = c.Cosign(t.Context(), l.checkpoint(t, 8), l.prove)
 	if !errors.As(err, new(*witness.ConflictError)) || errors.Is(err, witness.ErrQuorum) {
 		t.Errorf("a conflict with one of three: %v", err)
