@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"chirograph.dev/internal/auditlog"
 	"chirograph.dev/internal/auditreport"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
@@ -162,8 +163,12 @@ func newStatusCase(t *testing.T, status pca.CertificateAuthorityStatus) *statusC
 	default:
 		c.rec.Status = status
 	}
+	heads, err := auditlog.New(auditlog.Config{Entries: h.log.Log.(*certlog.Log), Store: h.db, Records: h.db, Keys: h.Keys})
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.reports, err = auditreport.New(auditreport.Config{
-		Log: h.log, Entries: h.db, Reports: h.db, Parts: h.db, Authorities: h.Service,
+		Log: h.log, Entries: h.db, Reports: h.db, Parts: h.db, Checkpoints: heads, Packs: h.db, Settings: h.db, Authorities: h.Service,
 		Destination: func(context.Context, string, string) (*bucket.Client, error) { return nil, errReached },
 	})
 	if err != nil {
