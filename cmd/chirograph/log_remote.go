@@ -47,13 +47,14 @@ type remoteLog struct {
 }
 
 func newRemoteLog(cfg aws.Config, ca, key string) (*remoteLog, error) {
-	endpoint := aws.ToString(acmpca.NewFromConfig(cfg).Options().BaseEndpoint)
+	options := acmpca.NewFromConfig(cfg).Options() // what the SDK makes of files and environment
+	endpoint := aws.ToString(options.BaseEndpoint)
 	if endpoint == "" {
 		return nil, usageError("give --endpoint-url, or --data-dir of a local server", "no endpoint is configured, and AWS has no audit logs")
 	}
 	return &remoteLog{
 		base: strings.TrimSuffix(endpoint, "/") + auditlog.PathPrefix + ca + "/",
-		http: &http.Client{Transport: signing{cfg, v4.NewSigner()}},
+		http: &http.Client{Transport: signing{cfg, options.HTTPClient, v4.NewSigner()}},
 		key:  key,
 	}, nil
 }
@@ -61,6 +62,7 @@ func newRemoteLog(cfg aws.Config, ca, key string) (*remoteLog, error) {
 // signing is a transport that signs each request as the SDK does.
 type signing struct {
 	cfg    aws.Config
+	client acmpca.HTTPClient
 	signer *v4.Signer
 }
 
@@ -84,7 +86,7 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := s.signer.SignHTTP(r.Context(), credentials, r, hex.EncodeToString(hash.Sum(nil)), pca.Service, s.cfg.Region, time.Now()); err != nil {
 		return nil, err
 	}
-	return s.cfg.HTTPClient.Do(r)
+	return s.client.Do(r)
 }
 
 // attempts are how often a request is tried that the server is too busy for.

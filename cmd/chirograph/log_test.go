@@ -65,7 +65,7 @@ func (s *served) log(t *testing.T, who aws.Credentials, method, path string, hea
 	if header != nil {
 		r.Header = header
 	}
-	resp := must(signing{cfg, v4.NewSigner()}.RoundTrip(r))(t)
+	resp := must(signing{cfg, http.DefaultClient, v4.NewSigner()}.RoundTrip(r))(t)
 	defer resp.Body.Close()
 	return resp, must(io.ReadAll(resp.Body))(t)
 }

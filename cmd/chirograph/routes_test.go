@@ -168,7 +168,7 @@ func (i *instance) walkLogs(t *testing.T, nothing, issuer, root *aws.Credentials
 				if who != nil {
 					cfg := i.aws.Copy()
 					cfg.Credentials = credentials.StaticCredentialsProvider{Value: *who}
-					transport = signing{cfg, v4.NewSigner()}
+					transport = signing{cfg, http.DefaultClient, v4.NewSigner()}
 				}
 				res := must(transport.RoundTrip(req))(t)
 				res.Body.Close()
