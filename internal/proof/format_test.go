@@ -440,3 +440,28 @@ func TestOpenErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func FuzzPack(f *testing.F) {
+	encoder, err := proof.NewEncoder()
+	if err != nil {
+		f.Fatal(err)
+	}
+	one := certlog.AppendBundled(nil, []byte("entry"))
+	f.Add(encoder.AppendFrame(nil, one))
+	f.Add(encoder.AppendFrame(nil, bytes.Repeat(one, 100)))
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x05, 0x2b, 0, 0, 'a'})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		p, err := proof.OpenPacks(fstest.MapFS{proof.PackName(0, 1): {Data: content}})
+		if err != nil {
+			return
+		}
+		r, err := p.Reader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, err := r.Block(nil, 0); err != nil && !errors.Is(err, proof.ErrPack) {
+			t.Error(err)
+		}
+	})
+}

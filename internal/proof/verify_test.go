@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/proof/prooftest"
 )
@@ -61,26 +62,27 @@ func class(r *proof.Result) string {
 	return ""
 }
 
+// TestVerifyBlocks: parts of one block, of several, the file as one part, and
+// parts that end inside of blocks.
 func TestVerifyBlocks(t *testing.T) {
 	t.Parallel()
 	ca := newCA(t, testCA)
-	const size = 2*16384 + 1234
-	for _, format := range []string{"JSON", "CSV"} {
-		for _, part := range []int{1, 0, 1 << 30} {
-			b, err := ca.Bundle(ca.Typical(size, reportID, format), prooftest.Options{Report: reportID, Format: format, PartBytes: part})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, quick := range []bool{false, true} {
-				c := config(ca, b)
-				c.Quick, c.Serials = quick, true
-				r := verify(t, c)
-				if r.ExitCode() != 3 || class(r) != "" {
-					t.Errorf("%s, parts of %d, quick=%v: %+v", format, part, quick, r.Verdicts)
-				}
-				if !quick && r.Verdict(proof.Completeness).Status != proof.Pass {
-					t.Errorf("%+v", r.Verdicts)
-				}
+	const size = 2*certlog.BlockSize + 1234
+	for _, tt := range []struct {
+		format string
+		part   int
+		every  uint64
+	}{{"JSON", 1, 0}, {"JSON", 10 << 20, 0}, {"CSV", 1 << 30, 0}, {"CSV", 0, 5000}} {
+		b, err := ca.Bundle(ca.Typical(size, reportID, tt.format), prooftest.Options{Report: reportID, Format: tt.format, PartBytes: tt.part, PartEntries: tt.every})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, quick := range []bool{false, true} {
+			c := config(ca, b)
+			c.Quick, c.Serials = quick, true
+			r := verify(t, c)
+			if r.ExitCode() != 3 || class(r) != "" || !quick && r.Verdict(proof.Completeness).Status != proof.Pass {
+				t.Errorf("%+v, quick=%v: %+v", tt, quick, r.Verdicts)
 			}
 		}
 	}

@@ -178,6 +178,7 @@ type Options struct {
 	Report, Format string
 	Previous       *proof.Previous // its consistency proof is made with all hashes in memory
 	PartBytes      int             // a part ends with the block after which it has as many; 0 is 5 MiB
+	PartEntries    uint64          // a part ends after so many entries instead, wherever that is
 	// Raw, when set, changes encoded entries before they are hashed and packed.
 	Raw func(index uint64, entry []byte) []byte
 	// Change, when set, changes the manifest before it is signed.
@@ -322,7 +323,11 @@ func (c *CA) render(log Log, o Options, m *proof.Manifest, revoked map[uint64]re
 				buf = append(buf, rendering.JSONEnd...)
 			}
 		}
-		if last || (i+1)%certlog.BlockSize == 0 && len(buf) >= limit {
+		ends := (i+1)%certlog.BlockSize == 0 && len(buf) >= limit
+		if o.PartEntries > 0 {
+			ends = (i+1)%o.PartEntries == 0
+		}
+		if last || ends {
 			part.Hi, part.Length, part.SHA256 = i+1, int64(len(buf)), sha256.Sum256(buf)
 			if len(buf) > 0 {
 				m.Parts = append(m.Parts, part)
