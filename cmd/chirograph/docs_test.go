@@ -79,7 +79,7 @@ func runAsReader(t *testing.T, script string) {
 	defer cancel()
 	// make test would run this very test again: make -n reads the rule and says what it would run.
 	script = strings.ReplaceAll(script, "make test\n", "make -n test > /dev/null\n")
-	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -x\n"+script)
+	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\nset -x\n"+script)
 	cmd.Dir = dir
 	tools, err := filepath.Abs(filepath.Join("..", "..", ".tools"))
 	if err != nil {
