@@ -5,13 +5,17 @@
 package anchor
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"filippo.io/torchwood"
 
 	"chirograph.dev/internal/bucket"
 )
@@ -89,29 +93,58 @@ func (s *Store) Put(ctx context.Context, ca, origin string, size uint64, checkpo
 // Newest is the anchored checkpoint of a CA's log with the most entries of its
 // latest epoch, or ErrNone. Where the bucket keeps versions it is the first
 // that was ever written, which Object Lock keeps also when somebody hides it.
-// Whether the log's key signed it is the caller's to check.
+// What is no checkpoint of the size that its key says is passed over; whether
+// the log's key signed it is the caller's to check.
 func (s *Store) Newest(ctx context.Context, ca string) ([]byte, error) {
 	prefix := s.cfg.Prefix + "/" + ca + "/"
-	var newest place
-	var key, version string
-	err := s.cfg.Client.Versions(ctx, s.cfg.Bucket, s.cfg.Account, prefix, func(k, v string) error {
-		p, ok := parsePlace(strings.TrimPrefix(k, prefix))
-		if ok && (key == "" || !p.before(newest)) {
-			newest, key, version = p, k, v
+	var newest []found // in descending order
+	err := s.cfg.Client.Versions(ctx, s.cfg.Bucket, s.cfg.Account, prefix, func(key, version string) error {
+		if p, ok := parsePlace(strings.TrimPrefix(key, prefix)); ok {
+			newest = insert(newest, found{p, key, version})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking for anchors of %s: %w", ca, err)
 	}
-	if key == "" {
+	if len(newest) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNone, ca)
 	}
-	b, err := s.cfg.Client.Read(ctx, s.cfg.Bucket, s.cfg.Account, key, version, maxCheckpoint)
-	if err != nil {
-		return nil, fmt.Errorf("reading an anchor of %s: %w", ca, err)
+	for _, f := range newest {
+		b, err := s.cfg.Client.Read(ctx, s.cfg.Bucket, s.cfg.Account, f.key, f.version, maxCheckpoint)
+		if errors.Is(err, bucket.ErrTooLong) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading an anchor of %s: %w", ca, err)
+		}
+		if c, err := torchwood.ParseCheckpoint(text(b) + "\n"); err == nil && uint64(c.N) == f.size && epoch(ca, c.Origin) == f.epoch {
+			return b, nil
+		}
 	}
-	return b, nil
+	return nil, fmt.Errorf("%s of bucket %s, the newest of %s, is no checkpoint, and neither are those before it", newest[0].key, s.cfg.Bucket, ca)
+}
+
+// maxFound is how many newest objects may be something else than checkpoints.
+const maxFound = 16
+
+// found is an object in the place of an anchor, of its first version.
+type found struct {
+	place
+	key, version string
+}
+
+// insert keeps the newest of what is found; a later version of a key is older.
+func insert(list []found, f found) []found {
+	i, there := slices.BinarySearchFunc(list, f, func(a, b found) int {
+		return cmp.Or(cmp.Compare(b.epoch, a.epoch), cmp.Compare(b.size, a.size))
+	})
+	if there && list[i].key == f.key {
+		list[i] = f
+		return list
+	}
+	list = slices.Insert(list, i, f)
+	return list[:min(len(list), maxFound)]
 }
 
 // oldest reads the first version of a key.
@@ -141,10 +174,6 @@ func epoch(ca, origin string) uint64 {
 
 // place is where an anchor stands in its log's history.
 type place struct{ epoch, size uint64 }
-
-func (p place) before(q place) bool {
-	return p.epoch < q.epoch || p.epoch == q.epoch && p.size < q.size
-}
 
 func parsePlace(s string) (p place, ok bool) {
 	e, file, _ := strings.Cut(s, "/")

@@ -1,6 +1,7 @@
 package anchor_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -172,10 +173,13 @@ func TestAnchors(t *testing.T) {
 			// A new epoch comes after every size of the one before; what is not an
 			// anchor is passed over.
 			second := put(origin+"/2", 300, 5)
-			for _, k := range []string{"3/x.checkpoint", "readme", "9/1"} {
+			for _, k := range []string{"3/x.checkpoint", "readme", "9/1", "2/00000000000000000400.checkpoint", "7/1.checkpoint"} {
 				if _, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(name), Key: aws.String("anchors/" + ca + "/" + k)}); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if _, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(name), Key: aws.String("anchors/" + ca + "/8/2.checkpoint"), Body: bytes.NewReader(make([]byte, 100_000))}); err != nil {
+				t.Fatal(err)
 			}
 			newest(second)
 			if _, err := s.Newest(ctx, "99999999-2222-3333-4444-555555555555"); !errors.Is(err, anchor.ErrNone) {

@@ -18,6 +18,9 @@ import (
 // ErrNoObject says that the bucket has no object with the key.
 var ErrNoObject = errors.New("no such object")
 
+// ErrTooLong says that an object is longer than was asked for.
+var ErrTooLong = errors.New("the object is too long")
+
 // ErrLocked says that Object Lock keeps the object that was to be replaced.
 var ErrLocked = errors.New("Object Lock keeps the object that is there")
 
@@ -118,7 +121,7 @@ func (c *Client) checkObjectLock(ctx context.Context, r GateRequest) error {
 	return nil
 }
 
-// Read returns an object of at most limit bytes, or ErrNoObject. version names
+// Read returns an object of at most limit bytes, ErrTooLong or ErrNoObject. version names
 // one of several that a bucket keeps; empty is the newest.
 func (c *Client) Read(ctx context.Context, bucket, account, key, version string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortStep)
@@ -136,7 +139,7 @@ func (c *Client) Read(ctx context.Context, bucket, account, key, version string,
 		return nil, fmt.Errorf("reading %s of bucket %s: %w", key, bucket, err)
 	}
 	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s of bucket %s is longer than %d bytes", key, bucket, limit)
+		return nil, fmt.Errorf("reading %s of bucket %s: %w", key, bucket, ErrTooLong)
 	}
 	return b, nil
 }
