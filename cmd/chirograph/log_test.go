@@ -73,7 +73,7 @@ func (s *served) log(t *testing.T, who aws.Credentials, method, path string, hea
 // TestLogEndpoints: C2SP's paths, and who may read them.
 func TestLogEndpoints(t *testing.T) {
 	t.Parallel()
-	s := serveHouse(t, nil)
+	s := serveHouse(t, func(c *serveConfig) { c.Throttle = "pcaaudit:GetCheckpoint=0.001:20" })
 	a := s.root(t)
 	s.grow(t, a, 300)
 	folder := auditlog.PathPrefix + a.id(t) + "/"
@@ -149,6 +149,15 @@ func TestLogEndpoints(t *testing.T) {
 	must(a.pca.TagCertificateAuthority(t.Context(), &acmpca.TagCertificateAuthorityInput{CertificateAuthorityArn: &a.arn, Tags: []types.Tag{{Key: aws.String("closed"), Value: aws.String("yes")}}}))(t)
 	if resp, body := s.log(t, auditor, "GET", folder+"tile/0/000", nil); resp.StatusCode != 403 || !strings.Contains(string(body), "explicit deny") {
 		t.Errorf("a denied tag: %d %s", resp.StatusCode, body)
+	}
+	// Rates count as those of operations do.
+	status := 0
+	for range 21 {
+		resp, _ := s.log(t, auditor, "GET", folder+"checkpoint", nil)
+		status = resp.StatusCode
+	}
+	if status != http.StatusTooManyRequests {
+		t.Errorf("over the rate: status %d", status)
 	}
 	if n := s.metric(t, `pca_api_requests_total{code="AccessDeniedException",operation="pcaaudit:GetProof"}`); n != "1" {
 		t.Errorf("the metrics count %q refused proofs", n)
@@ -265,6 +274,12 @@ func TestLogCommands(t *testing.T) {
 	c.ok("log", "export", "--from", file("tiles"), "--to", file("back"), "--packs")
 	sameTrees(t, file("anew"), file("tiles"))
 	sameTrees(t, file("converted"), file("tiles"))
+	// Without a checkpoint an export is not complete: it goes on with what is there.
+	if err := os.Remove(filepath.Join(file("anew"), proof.CheckpointName)); err != nil {
+		t.Fatal(err)
+	}
+	c.ok("log", "export", "--ca", a.arn, "--to", file("anew"))
+	sameTrees(t, file("anew"), file("tiles"))
 	if back, packs := must(proof.OpenPacks(os.DirFS(file("back"))))(t), must(proof.OpenPacks(os.DirFS(file("packs"))))(t); back.End() != second.Size || packs.End() != second.Size {
 		t.Errorf("%d and %d entries in packs of %d", back.End(), packs.End(), second.Size)
 	}
@@ -414,8 +429,8 @@ func TestTreeWriter(t *testing.T) {
 		return list, nil
 	})
 	w := &treeWriter{dir: dir}
-	for n := int64(0); n < 66_000; n++ {
-		if n%509 == 0 || n > 65_530 && n < 65_540 || n < 4 {
+	for n := int64(0); n < 65_900; n++ {
+		if n%4099 == 0 || n > 65_530 && n < 65_540 || n < 4 {
 			if got, want := w.treeHash(), must(tlog.TreeHash(n, reader))(t); n > 0 && got != want {
 				t.Fatalf("the root of %d entries is %v, want %v", n, got, want)
 			}
