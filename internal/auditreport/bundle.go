@@ -220,7 +220,9 @@ func (b *bundle) pack(ctx context.Context, encoder *proof.Encoder, body, plain [
 			}
 		}
 		var err error
-		if plain, err = b.job.service.cfg.Packs.AppendLogBundle(ctx, plain[:0], ca, lo, end); err != nil {
+		if plain, err = b.job.service.cfg.Packs.AppendLogBundle(ctx, plain[:0], ca, lo, end); errors.Is(err, store.ErrNotFound) {
+			return body, plain, fmt.Errorf("%w: %w", errLog, err)
+		} else if err != nil {
 			return body, plain, err
 		}
 		body = encoder.AppendFrame(body, plain)

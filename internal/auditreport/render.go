@@ -156,6 +156,8 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 		return nil
 	})
 	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("%w: reading entries %d to %d: %w", errLog, lo, hi, err)
 	case err != nil:
 		return fmt.Errorf("reading entries %d to %d: %w", lo, hi, err)
 	case next != hi:

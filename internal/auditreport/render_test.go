@@ -226,12 +226,16 @@ type damaged struct {
 	Entries
 	drop   uint64
 	change bool
+	lost   bool
 	extra  *store.Revocation
 }
 
 func (d damaged) LogEntries(ctx context.Context, ca string, lo, hi uint64, yield func(uint64, []byte) error) error {
 	return d.Entries.LogEntries(ctx, ca, lo, hi, func(index uint64, b []byte) error {
 		if index == d.drop {
+			if d.lost {
+				return store.ErrNotFound
+			}
 			if !d.change {
 				return nil
 			}
@@ -259,6 +263,7 @@ func TestDamagedLog(t *testing.T) {
 		log  damaged
 	}{
 		{"an entry is missing", damaged{drop: 5}},
+		{"an entry is not in the store", damaged{drop: 5, lost: true}},
 		{"the last entry is missing", damaged{drop: 10}},
 		{"an entry is cut", damaged{drop: 5, change: true}},
 		{"a revocation of nothing", damaged{drop: 99, extra: &store.Revocation{IssueIndex: 0, RevokeIndex: 7}}},
