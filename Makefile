@@ -48,6 +48,7 @@ crash: build ## the long crash test: 200 rounds of kill -9 under load
 bench: ## the benchmarks, with ratios to their floors
 	go run ./bench/issue
 	go run ./bench/report
+	go run ./bench/proof
 
 clean: ## remove what the other targets made
 	rm -rf chirograph $(TOOLS)
