@@ -187,6 +187,8 @@ func measure(ctx context.Context, o options, server, verifier string, n uint64) 
 		{"verify --workers 1", append(full, "--workers", "1")},
 		{"verify --serials", append(full, "--serials")},
 		{"verify --quick", append(full, "--quick")},
+		{"fsck (of the data folder)", []string{server, "fsck", "--data-dir", data}},
+		{"fsck --quick, as at each start", []string{server, "fsck", "--data-dir", data, "--quick"}},
 	} {
 		t, err := best(ctx, p.what, p.args, o.repeat)
 		if err != nil {
