@@ -64,6 +64,7 @@ give it to "chirograph verify --known".`,
 			if err != nil {
 				return err
 			}
+			f.warn(cmd, head)
 			if out != "" {
 				if err := writeFile(out, string(head.signed)); err != nil {
 					return err
@@ -100,6 +101,13 @@ func (f *logFlags) connect(ctx context.Context) (*remoteLog, error) {
 	return newRemoteLog(cfg, id, f.key)
 }
 
+// warn says when nobody vouches for the key that signed a head.
+func (f *logFlags) warn(cmd *cobra.Command, h *signedHead) {
+	if !h.endorsed && f.key == "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "chirograph: the CA's key does not endorse the log's key %s: compare it with one that you were given otherwise, and pin it with --log-key\n", h.key)
+	}
+}
+
 // print shows a head; file is where it was kept, if it was.
 func (h *signedHead) print(w io.Writer, output, file string) error {
 	switch {
@@ -124,14 +132,23 @@ func (h *signedHead) print(w io.Writer, output, file string) error {
 
 // words tells who stands behind a head.
 func (h *signedHead) words() string {
-	s := "         the CA's key endorses it\n"
-	if !h.endorsed {
-		s = "         the CA's key does not endorse it: compare it with one you were given otherwise\n"
+	s := ""
+	if h.endorsed {
+		s = "         the CA's key endorses it\n"
 	}
 	if names := h.cosigners(); len(names) > 0 {
 		s += "cosigned " + strings.Join(names, ", ") + "\n"
 	}
 	return s
+}
+
+// folders completes flags that name a folder.
+func folders(cmd *cobra.Command, flags ...string) {
+	for _, f := range flags {
+		if err := cmd.MarkFlagDirname(f); err != nil {
+			panic(err) // no such flag
+		}
+	}
 }
 
 // readFile reads a file that the person named.

@@ -93,6 +93,7 @@ operator's signature under both is the evidence), and 2 when it cannot tell.`,
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&dir, "log", "", "folder with the log's packs or tiles")
+	folders(cmd, "log")
 	return cmd
 }
 

@@ -69,6 +69,9 @@ checkpoint; the checkpoint is written last.`,
 			if err != nil {
 				return err
 			}
+			if from == "" {
+				f.warn(cmd, head)
+			}
 			bar := terminal.NewBar(cmd.ErrOrStderr(), terminal.Options{Total: int64(head.size), What: "writing the log"})
 			defer bar.Clear()
 			x := &export{source: source, head: head, dir: to, bar: bar}
@@ -100,6 +103,7 @@ checkpoint; the checkpoint is written last.`,
 	cmd.Flags().StringVar(&to, "to", "", "folder to write to; made when there is none")
 	cmd.Flags().BoolVar(&asTiles, "tiles", false, "write C2SP tiles (the default)")
 	cmd.Flags().BoolVar(&asPacks, "packs", false, "write packs")
+	folders(cmd, "from", "to")
 	return cmd
 }
 

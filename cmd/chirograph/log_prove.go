@@ -64,6 +64,7 @@ With --cert the entry must be that of the very certificate, byte for byte.`,
 			if err != nil {
 				return err
 			}
+			f.warn(cmd, p.head)
 			if out != "" {
 				if err := writeFile(out, string(p.text)); err != nil {
 					return err

@@ -136,7 +136,9 @@ func (l *remoteLog) once(ctx context.Context, method, path string, body []byte) 
 	hint := ""
 	switch pca.Code(e.Type) {
 	case pca.AccessDeniedException:
-		hint = "the policies PCAAuditor and PCAWitness let somebody read logs"
+		if hint = "the policies PCAAuditor and PCAWitness let somebody read logs"; method == http.MethodPost {
+			hint = "this is for administrators"
+		}
 	case pca.UnrecognizedClientException, pca.ExpiredTokenException:
 		hint = lockedOutHint()
 	}

@@ -132,6 +132,7 @@ they are, since "chirograph verify" is what checks them.`,
 	cmd.Flags().StringVar(&dir, "log", "", "folder with the log's packs or tiles, in place of the server")
 	cmd.Flags().Int64Var(&from, "from", 0, "first entry")
 	cmd.Flags().Int64Var(&to, "to", -1, "entry to stop before; without it the end of the log")
+	folders(cmd, "log")
 	return cmd
 }
 
