@@ -68,17 +68,23 @@ func gather(report string, o *options) (*input, error) {
 	case err != nil:
 		return nil, cannotCheck("", "reading the manifest: %w", err)
 	}
-	m, err := proof.OpenManifest(c.Manifest)
-	if err != nil {
+	m, broken := proof.OpenManifest(c.Manifest)
+	if broken != nil {
 		m = &proof.Manifest{} // Verify says what is wrong with it
 	}
 	if in.folder = o.log; in.folder == "" {
 		in.folder = filepath.Join(filepath.Dir(manifest), m.LogFolder())
+		if beside := filepath.Join(filepath.Dir(report), m.LogFolder()); !isFolder(in.folder) && isFolder(beside) {
+			in.folder = beside
+		}
 	}
-	if info, err := os.Stat(in.folder); err == nil && info.IsDir() {
-		c.Log = os.DirFS(in.folder)
-	} else if !o.quick {
-		return nil, cannotCheck(in.hint(), "there is no folder %s with the entries of the log", in.folder)
+	c.Log = os.DirFS(in.folder)
+	switch {
+	case o.quick || broken != nil:
+	case !isFolder(in.folder):
+		return nil, cannotCheck(in.hint(), "there is no folder %s with the log", in.folder)
+	case !isFolder(filepath.Join(in.folder, proof.EntriesFolder)):
+		return nil, cannotCheck(in.hint(), "the folder %s is not that of a log: it has no folder %s", in.folder, proof.EntriesFolder)
 	}
 	if err := in.trust(m, o); err != nil {
 		return nil, err
@@ -87,8 +93,13 @@ func gather(report string, o *options) (*input, error) {
 	return in, nil
 }
 
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 func (in *input) hint() string {
-	return "fetch the folder from beside the report in the bucket, with chirograph audit-report download, or aws s3 sync of audit-report/<CA id>/; or name it with --log; --quick does without, and proves less"
+	return "fetch the folder from beside the report in the bucket, with chirograph audit-report download, or aws s3 sync of audit-report/<CA id>/; or name the folder log itself with --log; --quick does without, and proves less"
 }
 
 // trust reads what the auditor trusts and knew before.
