@@ -31,11 +31,11 @@ import (
 func newAuditReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit-report",
-		Short: "Create an audit report, ask how far one is, or download one with its proof",
+		Short: "Create an audit report, ask how far one is, list them, or download one with its proof",
 		Args:  noArguments,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newAuditReportCreate(), newAuditReportDescribe(), newAuditReportDownload())
+	cmd.AddCommand(newAuditReportCreate(), newAuditReportDescribe(), newAuditReportDownload(), newAuditReportList())
 	return cmd
 }
 

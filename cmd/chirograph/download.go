@@ -24,8 +24,8 @@ import (
 
 func newAuditReportDownload() *cobra.Command {
 	var (
-		f                            clientFlags
-		ca, id, bucket, key, to, s3e string
+		f                                   clientFlags
+		ca, id, bucket, key, to, s3Endpoint string
 	)
 	cmd := &cobra.Command{
 		Use:   "download --ca ARN --id UUID --to DIR",
@@ -61,7 +61,7 @@ With --bucket and --key in place of --ca and --id it needs the bucket alone.`,
 				}
 				bucket, key = r.Bucket, r.Key
 			}
-			f.endpoint = s3e // the buckets have an address of their own
+			f.endpoint = s3Endpoint // the buckets have an address of their own
 			cfg, err := f.aws(ctx)
 			if err != nil {
 				return err
@@ -85,7 +85,7 @@ With --bucket and --key in place of --ca and --id it needs the bucket alone.`,
 	cmd.Flags().StringVar(&bucket, "bucket", "", "bucket that has the report")
 	cmd.Flags().StringVar(&key, "key", "", "object key of the report in --bucket")
 	cmd.Flags().StringVar(&to, "to", "", "folder to download to, one for each CA")
-	cmd.Flags().StringVar(&s3e, "s3-endpoint-url", "", "URL of the bucket service; without it the AWS configuration decides")
+	cmd.Flags().StringVar(&s3Endpoint, "s3-endpoint-url", "", "URL of the bucket service; without it the AWS configuration decides")
 	return cmd
 }
 

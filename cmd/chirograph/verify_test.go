@@ -82,6 +82,10 @@ func TestVerifyCommand(t *testing.T) {
 	check(0, second, nil, "Verified.")
 	check(0, second, []string{"--state", "off", "--known", first + ".manifest"}, "Verified.")
 
+	if code, stdout, stderr := command(t, "audit-report", "list", "--data-dir", s.DataDir, "--ca", a.arn, "--bucket", b); code != exitOK || strings.Count(stdout, "  proof  ") != 2 || strings.Count(stdout, "\n") != 2 {
+		t.Errorf("list: exit code %d:\n%s%s", code, stdout, stderr)
+	}
+
 	// A row that disappears, from the file alone.
 	tampered := filepath.Join(dir, "dl", "tampered.json")
 	lines := strings.SplitAfter(string(file), "\n")
