@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
@@ -30,6 +29,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"chirograph.dev/internal/bench"
+	"chirograph.dev/internal/proof"
 )
 
 const (
@@ -44,6 +44,8 @@ type world struct {
 	revoked map[string]string // certificate ARN -> reason
 	reports map[string]string // S3 key -> report id, of accepted reports that may still run
 	ended   int               // accepted reports that were seen to end
+	proven  int               // reports that proved themselves
+	known   []byte            // manifest of the newest of them, as an auditor keeps it
 	order   []string          // issued, to choose what to revoke
 }
 
@@ -114,7 +116,7 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	s.kill(t)
-	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost", rounds, len(w.issued), len(w.revoked), w.ended)
+	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost; %d reports proved themselves", rounds, len(w.issued), len(w.revoked), w.ended, w.proven)
 }
 
 // roundsOr is the number of rounds that the environment asks for.
@@ -280,6 +282,11 @@ func check(t *testing.T, s *server, w *world, ca string) {
 		t.Fatalf("the report after the restart is %s\n%s", status, s.Log())
 	}
 	rows := readReport(t, s, *out.S3Key)
+	prefix := *out.S3Key
+	prefix = prefix[:strings.LastIndexByte(prefix, '/')+1]
+	log := readLog(t, s, prefix)
+	w.prove(t, s, *out.S3Key, log)
+	w.known = readObject(t, s, *out.S3Key+proof.ManifestSuffix)
 	for arn := range w.issued {
 		if _, ok := rows[arn]; !ok {
 			t.Errorf("certificate %s was acknowledged and is not in the report", arn)
@@ -290,9 +297,8 @@ func check(t *testing.T, s *server, w *world, ca string) {
 			t.Errorf("revocation of %s (%s) was acknowledged; the report says %q", arn, reason, rows[arn])
 		}
 	}
-	// Every object that a consumer would take for a report is a whole one.
-	prefix := *out.S3Key
-	prefix = prefix[:strings.LastIndexByte(prefix, '/')+1]
+	// Every object that a consumer would take for a report is a whole one, and
+	// what lies beside it proves it.
 	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: aws.String(bucketName), Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -301,8 +307,9 @@ func check(t *testing.T, s *server, w *world, ca string) {
 		}
 		for _, o := range page.Contents {
 			if ext := filepath.Ext(*o.Key); ext == ".json" || ext == ".csv" {
-				readReport(t, s, *o.Key)
 				if *o.Key != *out.S3Key { // looked at once is enough: it never changes
+					readReport(t, s, *o.Key)
+					w.prove(t, s, *o.Key, log)
 					if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: o.Key}); err != nil {
 						t.Fatal(err)
 					}
@@ -333,15 +340,7 @@ func waitReport(t *testing.T, s *server, ca, id string) types.AuditReportStatus 
 // certificate ARN; a serial that is listed twice is an error.
 func readReport(t *testing.T, s *server, key string) map[string]string {
 	t.Helper()
-	out, err := s.S3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucketName), Key: &key})
-	if err != nil {
-		t.Fatalf("reading %s: %v", key, err)
-	}
-	defer out.Body.Close()
-	file, err := io.ReadAll(out.Body)
-	if err != nil {
-		t.Fatalf("reading %s: %v", key, err)
-	}
+	file := readObject(t, s, key)
 	rows := map[string]string{}
 	add := func(arn, reason string) {
 		if _, twice := rows[arn]; twice {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"io"
 	mathrand "math/rand/v2"
+	"path"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,8 +18,9 @@ import (
 )
 
 // TestCrashDuringLargeReport kills the server while it uploads reports of many
-// parts. After the restarts each is whole, and its bytes are those of a report
-// that nothing disturbed: a report is a function of its record.
+// parts. After the restarts each is whole, its bytes are those of a report that
+// nothing disturbed, since a report is a function of its record, and its proof
+// is there.
 func TestCrashDuringLargeReport(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
@@ -88,8 +90,9 @@ func TestCrashDuringLargeReport(t *testing.T) {
 	}
 	for _, format := range types.AuditReportResponseFormat("").Values() {
 		want := digest(create(format))
+		var r *acmpca.CreateCertificateAuthorityAuditReportOutput
 		for range 3 {
-			r := create(format)
+			r = create(format)
 			for range 1 + mathrand.IntN(2) {
 				time.Sleep(time.Duration(mathrand.IntN(150)) * time.Millisecond)
 				if err := s.Kill(); err != nil {
@@ -101,5 +104,7 @@ func TestCrashDuringLargeReport(t *testing.T) {
 				t.Errorf("the %s report %s differs from one that nothing disturbed", format, *r.S3Key)
 			}
 		}
+		served := &server{Server: s}
+		new(world).prove(t, served, *r.S3Key, readLog(t, served, path.Dir(*r.S3Key)+"/"))
 	}
 }
