@@ -318,7 +318,7 @@ func SignManifest(m *Manifest, signer note.Signer) ([]byte, error) {
 var ErrSignature = errors.New("signature does not verify")
 
 // OpenManifest reads a signed manifest and checks that the key it names signed
-// it. Whose key that is remains to be seen: see Manifest.CheckEndorsement.
+// it. Whose key that is remains to be seen: see Endorsement.Check.
 // Errors wrap ErrManifest or ErrSignature.
 func OpenManifest(signed []byte) (*Manifest, error) {
 	end := bytes.LastIndex(signed, []byte("\n\n"))
