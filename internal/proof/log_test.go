@@ -25,7 +25,7 @@ import (
 	"chirograph.dev/internal/proof/prooftest"
 )
 
-// later is a log whose key is another from entry 100 on.
+// rotated is a log whose key is another from entry 200 on.
 func (w *world) rotated() (entries []certlog.Entry, signer note.Signer, key string, e proof.Endorsement) {
 	w.t.Helper()
 	signer, key = w.logKey(w.ca.Origin)

@@ -92,8 +92,7 @@ func (c *CA) Endorse(origin, vkey string) (proof.Endorsement, error) {
 	return proof.Endorsement{Algorithm: string(algorithm), Signature: signature}, err
 }
 
-// Genesis is the first entry of the log, Endorsed the one that records the
-// endorsement of its key.
+// Genesis is the first entry of the log.
 func (c *CA) Genesis() certlog.Entry {
 	return certlog.Entry{Type: certlog.TypeGenesis, Time: Start, Digest: sha256.Sum256(c.SPKI), Label: []byte(c.Origin), Extra: []byte(c.LogKey)}
 }
