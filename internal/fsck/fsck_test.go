@@ -39,11 +39,6 @@ type origin struct {
 	master keystore.MasterKey
 }
 
-func newOrigin(t *testing.T) *origin {
-	t.Helper()
-	return newOriginOf(t, 400, certlog.BlockSize+100)
-}
-
 // newOriginOf makes one CA for each number of entries.
 func newOriginOf(t *testing.T, entries ...int) *origin {
 	t.Helper()
@@ -58,6 +53,9 @@ func newOriginOf(t *testing.T, entries ...int) *origin {
 	}
 	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(o.dir, "chirograph.db")})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Generate(t.Context(), "other", "EC_prime256v1"); err != nil {
 		t.Fatal(err)
 	}
 	for i, n := range entries {
@@ -164,10 +162,12 @@ func (o *origin) check(t *testing.T, dir, ca string, quick bool) *fsck.Result {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	o := newOrigin(t)
+	// Most tests damage the first, which is small: SQLite checks all of the file.
+	origins := map[string]*origin{small: newOriginOf(t, 400), large: newOriginOf(t, 400, certlog.BlockSize+100)}
 	t.Run("clean", func(t *testing.T) {
 		t.Parallel()
-		r := o.check(t, o.dir, "", false)
+		o := origins[large]
+		r := o.check(t, o.copyTo(t), "", false)
 		if len(r.Findings) != 0 || r.CAs != 2 || r.Entries != 400+certlog.BlockSize+100 || r.Reports != 6 || r.Revocations != 19+824 {
 			t.Errorf("%+v", r)
 		}
@@ -188,7 +188,7 @@ func TestCheck(t *testing.T) {
 		{"head back", "UPDATE log_head SET size = 399" + in + "1", small, fsck.ClassHead, -1, "need", true},
 		{"head gone", "DELETE FROM log_head" + in + "1", small, fsck.ClassHead, -1, "no head", true},
 		{"root", "UPDATE log_head SET root = zeroblob(32)" + in + "1", small, fsck.ClassHead, -1, "root", true},
-		{"head time", "UPDATE log_head SET time = time + 1" + in + "1", small, fsck.ClassHead, -1, "time", false},
+		{"head time", "UPDATE log_head SET time = time + 1000000" + in + "1", small, fsck.ClassHead, -1, "time", false},
 		{"tail cut", "DELETE FROM log_entry" + in + "idx >= 390", small, fsck.ClassEntry, -1, "10 of the 400", true},
 		{"entry gone", "DELETE FROM log_entry" + in + "idx = 300", small, fsck.ClassEntry, 300, "300", true},
 		{"entry added", "INSERT INTO log_entry SELECT ca, 400, bytes FROM log_entry" + in + "idx = 5", small, fsck.ClassEntry, -1, "up to 400", true},
@@ -221,11 +221,12 @@ func TestCheck(t *testing.T) {
 		{"endorsement", "UPDATE audit_key SET endorsement = x'00'" + in + "1", small, fsck.ClassAuditKey, 1, "endorsement", false},
 		{"endorsement gone", "DELETE FROM audit_key" + in + "1", small, fsck.ClassAuditKey, 1, "no record", false},
 		{"no record", "DELETE FROM certificate_authority WHERE id = '" + small + "'", small, fsck.ClassRecord, -1, "no record", true},
-		{"other key", "UPDATE certificate_authority SET key_id = '" + large + "' WHERE id = '" + small + "'", small, fsck.ClassKey, -1, "is not the one", false},
+		{"other key", "UPDATE certificate_authority SET key_id = 'other' WHERE id = '" + small + "'", small, fsck.ClassKey, -1, "is not the one", false},
 		{"no key", "UPDATE certificate_authority SET key_id = 'none' WHERE id = '" + small + "'", small, fsck.ClassKey, -1, "no such key", false},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
+			o := origins[c.ca]
 			dir := o.copyTo(t)
 			damage(t, filepath.Join(dir, "chirograph.db"), c.sql)
 			named := func(f fsck.Finding) bool {
@@ -236,11 +237,12 @@ func TestCheck(t *testing.T) {
 			if !slices.ContainsFunc(r.Findings, named) {
 				t.Errorf("not named: %v", r.Findings)
 			}
+			if !c.quick {
+				return
+			}
 			r = o.check(t, dir, c.ca, true)
-			if found := len(r.Findings) > 0; c.quick && !found {
-				t.Error("the quick check found nothing")
-			} else if refused := r.Refusals()[c.ca]; found && !errors.Is(refused, certlog.ErrHead) {
-				t.Errorf("refusal is %v", refused)
+			if !errors.Is(r.Refusals()[c.ca], certlog.ErrHead) {
+				t.Errorf("the quick check found %v", r.Findings)
 			}
 		})
 	}

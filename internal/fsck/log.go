@@ -345,7 +345,7 @@ func (c *checker) revocation(issued, revoked uint64, time int64, reason uint8) s
 // tree computes the levels above the tiles and compares them, and the head, with
 // what is stored.
 func (l *logCheck) tree(ctx context.Context) error {
-	if l.lastTime != l.head.Time {
+	if back := l.head.Time - l.lastTime; back < 0 || back > certlog.MaxClockStep.Milliseconds() {
 		l.find(l.ca, ClassHead, "its time is %d, that of the last entry %d", l.head.Time, l.lastTime)
 	}
 	row := l.tiles
