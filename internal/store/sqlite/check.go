@@ -108,12 +108,29 @@ func (db *DB) LogNames(ctx context.Context) (names []string, err error) {
 // LogShape counts the parts of a log that should have size entries.
 func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s store.LogShape, err error) {
 	err = db.read(ctx, func(c *conn) error {
-		_, err1 := c.queryRow(func(r *rows) { s.Packs, s.PacksTo = uint64(r.int(0)), uint64(r.int(1)) },
-			"SELECT count(*), ifnull(max(block) + 1, 0) FROM log_pack WHERE ca = ?", ca)
-		// Entries that lie in a pack too are on their way out.
-		_, err2 := c.queryRow(func(r *rows) { s.Loose, s.LooseTo = uint64(r.int(0)), uint64(r.int(1)) },
-			"SELECT count(*), ifnull(max(idx) + 1, 0) FROM log_entry e WHERE ca = ? AND NOT EXISTS (SELECT 1 FROM log_pack p WHERE p.ca = e.ca AND p.block = e.idx / ?)", ca, int64(certlog.BlockSize))
-		if err := errors.Join(err1, err2); err != nil {
+		// Two passes, since looking for one pack reads whole packs on the way.
+		packed := map[int64]bool{}
+		packs, err := c.query("SELECT block FROM log_pack WHERE ca = ?", ca)
+		if err != nil {
+			return err
+		}
+		for packs.next() {
+			packed[packs.int(0)] = true
+			s.Packs, s.PacksTo = s.Packs+1, max(s.PacksTo, uint64(packs.int(0))+1)
+		}
+		if err := packs.close(); err != nil {
+			return err
+		}
+		loose, err := c.query("SELECT idx / ? AS block, count(*), max(idx) + 1 FROM log_entry WHERE ca = ? GROUP BY block", int64(certlog.BlockSize), ca)
+		if err != nil {
+			return err
+		}
+		for loose.next() {
+			if !packed[loose.int(0)] { // else on their way out
+				s.Loose, s.LooseTo = s.Loose+uint64(loose.int(1)), max(s.LooseTo, uint64(loose.int(2)))
+			}
+		}
+		if err := loose.close(); err != nil {
 			return err
 		}
 		for level := 8; level < 64; level += 8 {
