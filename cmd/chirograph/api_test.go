@@ -165,7 +165,7 @@ func (a authority) report(t *testing.T, bucket string, format types.AuditReportR
 		o.MinDelay, o.MaxDelay = 10*time.Millisecond, time.Second
 	})
 	done := must(w.WaitForOutput(t.Context(), &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &a.arn, AuditReportId: out.AuditReportId}, 2*time.Minute))(t)
-	if *done.S3Key != *out.S3Key || *done.S3BucketName != bucket || time.Since(*done.CreatedAt).Abs() > time.Minute {
+	if *done.S3Key != *out.S3Key || *done.S3BucketName != bucket || time.Since(*done.CreatedAt) > time.Minute { // the clock of some servers is ahead
 		t.Errorf("Describe answers %s %s %v", *done.S3BucketName, *done.S3Key, done.CreatedAt)
 	}
 	object := must(a.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: out.S3Key}))(t)

@@ -153,6 +153,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		MinInterval:   cfg.AuditMinInterval,
 		RefuseExpired: !cfg.AuditAllowInactive,
 		Logger:        log,
+		Now:           cfg.now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit reports: %w", err)

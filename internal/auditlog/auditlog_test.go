@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -115,7 +116,7 @@ func (h *house) tryAdd(ctx context.Context, e certlog.Entry) error {
 func (h *house) grow(t *testing.T, n int, label string) {
 	t.Helper()
 	for i := range n {
-		h.add(t, certlog.Entry{Type: certlog.TypeSign, Label: fmt.Appendf(nil, "%s %d", label, i)})
+		h.add(t, certlog.Entry{Type: certlog.TypeSign, Time: time.Now().UnixMilli(), Label: fmt.Appendf(nil, "%s %d", label, i)})
 	}
 }
 
@@ -511,7 +512,7 @@ func TestWitnesses(t *testing.T) {
 	h.oldCA(t, pca.KeyAlgorithm_EC_prime256v1, pca.SigningAlgorithm_SHA256WITHECDSA)
 	h.head(t, 0)
 	report := &store.AuditReport{ID: "r", CA: testID, Status: pca.AuditReportStatus_CREATING, Format: "JSON"}
-	e, err := (&certlog.Entry{Type: certlog.TypeReport, Label: []byte("r"), Extra: []byte("JSON")}).Append(nil)
+	e, err := (&certlog.Entry{Type: certlog.TypeReport, Time: time.Now().UnixMilli(), Label: []byte("r"), Extra: []byte("JSON")}).Append(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

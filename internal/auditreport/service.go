@@ -92,12 +92,13 @@ type Config struct {
 	// AllowBucket says whether an account's reports may go to a bucket, before
 	// the bucket is asked. Nil: to any.
 	AllowBucket   func(account, bucket string) bool
-	RefuseExpired bool          // audit.allowInactive=false: an EXPIRED CA gets no new report
-	RetryFor      time.Duration // how long errors of the bucket are retried; default 10 minutes
-	Memory        int           // bytes for the rendered rows of one large report; default 48 MiB
-	Workers       int           // blocks rendered at a time; default 2
-	Events        func(Event)   // called once a report has ended; may be nil
-	Logger        *slog.Logger  // default slog.Default()
+	RefuseExpired bool             // audit.allowInactive=false: an EXPIRED CA gets no new report
+	RetryFor      time.Duration    // how long errors of the bucket are retried; default 10 minutes
+	Memory        int              // bytes for the rendered rows of one large report; default 48 MiB
+	Workers       int              // blocks rendered at a time; default 2
+	Events        func(Event)      // called once a report has ended; may be nil
+	Logger        *slog.Logger     // default slog.Default()
+	Now           func() time.Time // default time.Now
 }
 
 // Service serves the two operations and runs the reports. Safe for concurrent use.
@@ -150,8 +151,11 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	return &Service{
-		cfg: cfg, log: cfg.Logger, now: time.Now, backoff: time.Second, again: lookAgain,
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, backoff: time.Second, again: lookAgain,
 		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports),
 		jobs: map[string]*job{}, wake: make(chan struct{}, 1),
 	}, nil

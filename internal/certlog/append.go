@@ -95,8 +95,9 @@ func New(c Config) *Log {
 // When ctx ends before the record is part of a commit, it is not stored and
 // the error is ctx's. A row that contradicts what is stored gives the row's
 // error (a *store.ExistsError for instance) and stores nothing of r. A head
-// that fails its check gives ErrHead, and so does a log that refuses. After any
-// other error it is unknown whether the record was stored.
+// that fails its check gives ErrHead, and so does a log that refuses; an entry
+// that is dated before the log's others ErrClock. After any other error it is
+// unknown whether the record was stored.
 func (l *Log) Append(ctx context.Context, ca string, r Record) (uint64, error) {
 	return l.append(ctx, ca, r, false)
 }
@@ -329,16 +330,29 @@ func (l *Log) build(ctx context.Context, all []*waiter) (batches []Batch, member
 			members = append(members, nil)
 		}
 		b := &batches[i]
+		// A recovery is how a log comes back from a clock that was ahead.
+		recovery := EntryType(w.rec.Entry[1]) == TypeRecovery
+		if w.time < b.To.Time-MaxClockStep.Milliseconds() && !recovery {
+			w.refused = fmt.Errorf("appending to log %s: %w: the entry is of %s, the log has one of %s", w.ca, ErrClock, instant(w.time), instant(b.To.Time))
+			continue
+		}
 		b.Records = append(b.Records, w.rec)
 		b.Nodes = b.To.add(w.leaf, b.Nodes)
-		b.To.Time = w.time
+		b.To.advance(w.time, recovery)
 		members[i] = append(members[i], w)
 	}
-	for i := range batches {
+	// Of a log whose waiters were all refused there is nothing to commit.
+	for i := len(batches) - 1; i >= 0; i-- {
+		if len(batches[i].Records) == 0 {
+			batches, members = slices.Delete(batches, i, i+1), slices.Delete(members, i, i+1)
+			continue
+		}
 		batches[i].To.seal()
 	}
 	return batches, members
 }
+
+func instant(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339Nano) }
 
 // newest is the head to append to: the known one, or the store's.
 func (l *Log) newest(ctx context.Context, ca string) (Head, error) {

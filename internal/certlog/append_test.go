@@ -517,3 +517,39 @@ type discard struct{ *memory }
 
 func (discard) LogHead(context.Context, string) (Head, error) { return Head{}, nil }
 func (discard) CommitLog(context.Context, []Batch) error      { return nil }
+
+// A log is not dated back: a clock that went back more than MaxClockStep stops
+// it, and only a recovery lets it go on.
+func TestClockWentBack(t *testing.T) {
+	t.Parallel()
+	l := newLog(newMemory())
+	const now = int64(1_790_000_000_000)
+	entry := func(typ EntryType, ms int64) Record {
+		e := Entry{Type: typ, Time: ms, Label: []byte("csr")}
+		b, err := e.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Record{Entry: b}
+	}
+	step := MaxClockStep.Milliseconds()
+	for _, tt := range []struct {
+		typ   EntryType
+		ms    int64
+		clock bool // refused
+	}{
+		{TypeGenesis, now, false},
+		{TypeSign, now - step, false},
+		{TypeSign, now - step - 1, true}, // measured from the latest, not from the last
+		{TypeSign, now + 1, false},
+		{TypeSign, now - step, true},
+		{TypeRecovery, now - 10*step, false},
+		{TypeSign, now - 10*step, false},
+		{TypeSign, now - 11*step - 1, true},
+	} {
+		_, err := l.Append(t.Context(), "ca", entry(tt.typ, tt.ms))
+		if errors.Is(err, ErrClock) != tt.clock || (err != nil) != tt.clock {
+			t.Errorf("type %d at %+d ms: %v", tt.typ, tt.ms-now, err)
+		}
+	}
+}

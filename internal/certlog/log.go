@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -19,6 +20,16 @@ import (
 // ErrHeadMoved says that someone else appended to the log since its head was
 // read; nothing of the call was stored.
 var ErrHeadMoved = errors.New("log head moved")
+
+// MaxClockStep is how far the times of a log may go back: clocks of several
+// servers differ, and a commit is not ordered by time. Verifiers ask for the
+// same (proof.md 2).
+const MaxClockStep = 5 * time.Minute
+
+// ErrClock says that an entry is dated before one that the log has, by more
+// than MaxClockStep: the clock of the server is wrong, or was. Such an entry
+// would look back-dated for ever, so it is not appended.
+var ErrClock = errors.New("the clock went back")
 
 // RowError says which record of a CommitLog contradicts what is stored, and
 // how. Nothing of the call was stored.
@@ -63,7 +74,7 @@ type Head struct {
 	Size uint64
 	Edge []tlog.Hash // roots of the complete subtrees that make up the tree, largest first
 	Root tlog.Hash   // RFC 9162 root of the first Size entries; the hash of nothing when Size is 0
-	Time int64       // milliseconds since the epoch of the newest entry
+	Time int64       // milliseconds since the epoch: the latest time of an entry since the last recovery
 }
 
 // Node is the root of a complete subtree of 2^Level leaves; only the levels

@@ -39,6 +39,13 @@ func (h *Head) add(leaf tlog.Hash, nodes []Node) []Node {
 	return nodes
 }
 
+// advance moves the time on to an entry's.
+func (h *Head) advance(t int64, recovery bool) {
+	if h.Time = max(h.Time, t); recovery {
+		h.Time = t
+	}
+}
+
 // seal sets Root from the edge.
 func (h *Head) seal() { h.Root = edgeRoot(h.Edge) }
 
@@ -72,7 +79,7 @@ func (h *Head) Extend(entries [][]byte) (Head, []Node, error) {
 		if err != nil {
 			return Head{}, nil, err
 		}
-		to.Time = t
+		to.advance(t, len(e) > 1 && EntryType(e[1]) == TypeRecovery)
 		nodes = to.add(tlog.RecordHash(e), nodes)
 	}
 	to.seal()

@@ -19,13 +19,13 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/certlog/rendering"
 	"chirograph.dev/internal/issuance"
 )
 
-// delta is how far the times of a log may go back, in milliseconds: clocks of
-// several servers differ, and a batch is not ordered by time.
-const delta = 5 * 60 * 1000
+// delta is how far the times of a log may go back, in milliseconds.
+const delta = int64(certlog.MaxClockStep / time.Millisecond)
 
 // verifier verifies one report.
 type verifier struct {
@@ -142,19 +142,13 @@ func splitOrigin(origin, caARN string) (base string, epoch int) {
 	if strings.HasSuffix(origin, "/audit/"+id) {
 		return origin, 1
 	}
-	base, number, _ := cutLast(origin, "/")
+	i := strings.LastIndexByte(origin, '/')
+	base, number := origin[:max(i, 0)], origin[i+1:]
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 2 || strconv.Itoa(n) != number || !strings.HasSuffix(base, "/audit/"+id) {
 		return "", 0
 	}
 	return base, n
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // checkKey answers who stands behind the manifest's key, and whether it
@@ -233,7 +227,7 @@ func (v *verifier) checkFreshness() {
 		v.fail(Freshness, ClassManifest, "The manifest is of the report %s, not of %s.", m.Report, v.ReportID)
 	case v.MaxAge > 0 && age > v.MaxAge:
 		v.fail(Freshness, ClassStale, "The report was made at %s, %v ago; at most %v were asked for.", v.res.Created.Format(time.RFC3339), age, v.MaxAge)
-	case v.MaxAge > 0 && age < -delta*time.Millisecond:
+	case v.MaxAge > 0 && age < -certlog.MaxClockStep:
 		v.fail(Freshness, ClassStale, "The report says it was made at %s, which is in the future.", v.res.Created.Format(time.RFC3339))
 	case v.MaxAge > 0:
 		v.set(Freshness, Pass, "The report was made at %s, %v ago.", v.res.Created.Format(time.RFC3339), age)
@@ -459,8 +453,13 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 			}
 		}
 		switch {
-		case base != v.base:
+		case base == "":
 			others++
+		case base != v.base && !v.genuine(k, keys):
+			doubtful = append(doubtful, k.Source)
+		case base != v.base:
+			// The name of a CA's log never changes, but for the epoch.
+			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log %s of this CA, the report of %s.", k.Source, base, v.base)
 		case epoch > v.epoch:
 			v.fail(Consistency, ClassRollback, "The log was in epoch %d already (%s); this report is of epoch %d.", epoch, k.Source, v.epoch)
 		case k.Size > limit:
@@ -481,7 +480,7 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 				doubtful = append(doubtful, k.Source)
 			case root != k.Root:
 				v.fail(Consistency, ClassSplitView, "There are two histories: the first %d entries are not those that %s knows.", k.Size, k.Source)
-			case k.Time > 0 && earliest < k.Time-delta:
+			case k.Time > 0 && epoch == v.epoch && earliest < k.Time-delta:
 				v.fail(Consistency, ClassBackDated, "An entry that was added after %s, when the log had %d entries (%s), is dated %s.",
 					stamp(k.Time), k.Size, k.Source, stamp(earliest))
 			default:

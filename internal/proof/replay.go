@@ -56,6 +56,7 @@ type replay struct {
 type block struct {
 	root          tlog.Hash // of its hashed entries
 	oldest, newer int64     // times of the entries that count: the earliest and the latest
+	recovered     bool      // newer is that of the entries from the last recovery on, oldest of those before the first
 
 	mu          sync.Mutex
 	sorted      bool
@@ -339,10 +340,16 @@ func (w *worker) check(blk *block, index uint64, raw []byte) {
 		w.find(index, ClassLogRules, "is dated beyond what is possible")
 		e.Time = 1<<48 - 1
 	}
+	if e.Type == certlog.TypeRecovery {
+		// What a log was dated while its clock was ahead ends here, visibly.
+		blk.recovered, blk.newer = true, 0
+	}
 	if e.Time < blk.newer-delta {
 		w.find(index, ClassBackDated, "is dated %s, after one of %s", stamp(e.Time), stamp(blk.newer))
 	}
-	blk.oldest, blk.newer = min(blk.oldest, e.Time), max(blk.newer, e.Time)
+	if blk.newer = max(blk.newer, e.Time); !blk.recovered {
+		blk.oldest = min(blk.oldest, e.Time)
+	}
 	if (e.Type == certlog.TypeGenesis) != (index == 0) {
 		w.find(index, ClassLogRules, "is of type %d: a log begins with its genesis and has no other", e.Type)
 	}
@@ -444,7 +451,7 @@ func (w *worker) render(u *unit) error {
 				if maphash.Bytes(w.seed, e.Serial)<<8 != r.hashReason&^0xff {
 					w.find(index, ClassLogRules, "is revoked by a later one, which names another serial number")
 				}
-				if r.time() < e.Time {
+				if r.time() < e.Time-delta {
 					w.find(index, ClassLogRules, "issued at %s what was revoked at %s already", stamp(e.Time), stamp(r.time()))
 				}
 				w.row.Revoke(r.time(), r.reason())
@@ -583,7 +590,9 @@ func (l *replay) times() {
 		if b.newer > l.m.Created+delta {
 			l.find(uint64(i)*certlog.BlockSize, ClassBackDated, "or one of the %d after it is dated %s, after the report of %s", certlog.BlockSize-1, stamp(b.newer), stamp(l.m.Created))
 		}
-		latest = max(latest, b.newer)
+		if latest = max(latest, b.newer); b.recovered {
+			latest = b.newer
+		}
 	}
 }
 

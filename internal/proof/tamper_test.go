@@ -421,7 +421,7 @@ func matrix() []tampering {
 		{name: "post-dated", want: proof.ClassBackDated, alone: "-",
 			change: entriesChanged(func(e []certlog.Entry) []certlog.Entry { e[290].Time += day; return e })},
 		{name: "back-dated revocation", want: proof.ClassLogRules, alone: "-",
-			change: entriesChanged(func(e []certlog.Entry) []certlog.Entry { e[39].Time = e[4].Time - 1; return e })},
+			change: entriesChanged(func(e []certlog.Entry) []certlog.Entry { e[39].Time = e[4].Time - 6*60*1000; return e })},
 		{name: "back-dated in a quiet CA", want: proof.ClassBackDated, alone: "",
 			change: func(w *world) *prooftest.Bundle { return w.second },
 			config: func(w *world, c *proof.VerifyConfig) {
