@@ -59,6 +59,7 @@ type block struct {
 	recovered     bool      // newer is that of the entries from the last recovery on, oldest of those before the first
 
 	mu          sync.Mutex
+	parts       int // that have entries of the block and are not rendered yet
 	sorted      bool
 	revocations []revocation
 }
@@ -179,6 +180,9 @@ func (l *replay) plan() {
 		u := unit{lo: lo, hi: p.Hi, first: min(lo/size, border), last: border, part: i, offset: offset, rows: rows}
 		border = u.first
 		l.units = append(l.units, u)
+		for b := lo / size; b*size < p.Hi; b++ {
+			l.blocks[b].parts++
+		}
 	}
 	l.done = make([]bool, len(l.units))
 }
@@ -476,9 +480,7 @@ func (w *worker) render(u *unit) error {
 				}
 			}
 		}
-		if u.lo <= base {
-			w.blocks[b].forget()
-		}
+		w.blocks[b].rendered()
 	}
 	if u.part == len(w.m.Parts)-1 && !csv {
 		if first {
@@ -506,10 +508,14 @@ func (b *block) take(lo, hi int) []revocation {
 	return b.revocations[from:to]
 }
 
-func (b *block) forget() {
+// rendered says that one more part has what it needs of the block. The last one
+// frees the revocations; parts come in any order.
+func (b *block) rendered() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.revocations = nil
+	if b.parts--; b.parts == 0 {
+		b.revocations = nil
+	}
 }
 
 // hashLeaves hashes the entries of a block (RFC 9162 2.1.1). The byte before an
