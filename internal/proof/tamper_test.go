@@ -487,6 +487,20 @@ func matrix() []tampering {
 			}
 			return w.build(w.entries, prooftest.Options{Endorsement: &e})
 		}},
+		{name: "a second log under another name", want: proof.ClassSplitView, alone: "", change: func(w *world) *prooftest.Bundle {
+			ca := *w.ca
+			ca.Origin = "elsewhere.example.com/audit/" + testCA
+			ca.LogSigner, ca.LogKey = w.logKey(ca.Origin)
+			var err error
+			if ca.Endorsement, err = ca.Endorse(ca.Origin, ca.LogKey); err != nil {
+				w.t.Fatal(err)
+			}
+			b, err := ca.Bundle(ca.Typical(secondSize, reportID2, "JSON"), prooftest.Options{Report: reportID2, Format: "JSON"})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return b
+		}},
 		{name: "a certificate's signature as endorsement", want: proof.ClassAuditKey, alone: "-", change: func(w *world) *prooftest.Bundle {
 			return w.build(w.entries, prooftest.Options{Endorsement: &proof.Endorsement{Algorithm: "SHA256WITHECDSA", Signature: w.ca.Certificate[len(w.ca.Certificate)-71:]}})
 		}},
