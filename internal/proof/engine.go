@@ -453,6 +453,8 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 			}
 		}
 		switch {
+		case base == "" && k.manifest != nil && string(k.manifest.SPKI) == string(m.SPKI) && v.genuine(k, keys):
+			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log of the CA %s, which has the same key.", k.Source, k.manifest.CA)
 		case base == "":
 			others++
 		case base != v.base && !v.genuine(k, keys):

@@ -96,6 +96,12 @@ type KnownHead struct {
 	manifest *Manifest // a manifest that is signed by its own key: its endorsement is still to be checked
 }
 
+// OfCA tells whether the head is one of a log of the CA with that ARN.
+func (k *KnownHead) OfCA(caARN string) bool {
+	base, _ := splitOrigin(k.Origin, caARN)
+	return base != ""
+}
+
 // StateLine is the head as a line of a state file: what an auditor remembers
 // of each log whose report was accepted.
 func (k *KnownHead) StateLine() string {

@@ -488,18 +488,10 @@ func matrix() []tampering {
 			return w.build(w.entries, prooftest.Options{Endorsement: &e})
 		}},
 		{name: "a second log under another name", want: proof.ClassSplitView, alone: "", change: func(w *world) *prooftest.Bundle {
-			ca := *w.ca
-			ca.Origin = "elsewhere.example.com/audit/" + testCA
-			ca.LogSigner, ca.LogKey = w.logKey(ca.Origin)
-			var err error
-			if ca.Endorsement, err = ca.Endorse(ca.Origin, ca.LogKey); err != nil {
-				w.t.Fatal(err)
-			}
-			b, err := ca.Bundle(ca.Typical(secondSize, reportID2, "JSON"), prooftest.Options{Report: reportID2, Format: "JSON"})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return b
+			return w.secondLog("elsewhere.example.com", testCA)
+		}},
+		{name: "a second log under another id", want: proof.ClassSplitView, alone: "", change: func(w *world) *prooftest.Bundle {
+			return w.secondLog("pca.example.com", otherCA)
 		}},
 		{name: "a certificate's signature as endorsement", want: proof.ClassAuditKey, alone: "-", change: func(w *world) *prooftest.Bundle {
 			return w.build(w.entries, prooftest.Options{Endorsement: &proof.Endorsement{Algorithm: "SHA256WITHECDSA", Signature: w.ca.Certificate[len(w.ca.Certificate)-71:]}})
@@ -595,6 +587,23 @@ func packChanged(f func([]byte) []byte) func(*world) *prooftest.Bundle {
 		}
 		return &b
 	}
+}
+
+// secondLog is a report of a second log that the CA's key endorsed.
+func (w *world) secondLog(server, id string) *prooftest.Bundle {
+	w.t.Helper()
+	ca := *w.ca
+	ca.ARN, ca.Origin = strings.ReplaceAll(ca.ARN, testCA, id), server+"/audit/"+id
+	ca.LogSigner, ca.LogKey = w.logKey(ca.Origin)
+	var err error
+	if ca.Endorsement, err = ca.Endorse(ca.Origin, ca.LogKey); err != nil {
+		w.t.Fatal(err)
+	}
+	b, err := ca.Bundle(ca.Typical(secondSize, reportID2, "JSON"), prooftest.Options{Report: reportID2, Format: "JSON"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b
 }
 
 func (w *world) logKey(origin string) (note.Signer, string) {

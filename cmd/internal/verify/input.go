@@ -143,7 +143,7 @@ func (in *input) trust(m *proof.Manifest, o *options) (err error) {
 			return cannotCheck("give a manifest, a checkpoint, or a file that --state wrote", "--known: %w", err)
 		}
 		if len(known) > 1 { // a state file knows of all logs
-			known = ofLog(known, m.BaseOrigin())
+			known = ofCA(known, m.CA)
 		}
 		c.Known = append(c.Known, known...)
 	}
@@ -151,7 +151,7 @@ func (in *input) trust(m *proof.Manifest, o *options) (err error) {
 		if in.state, err = readState(o.state); err != nil {
 			return cannotCheck("name another with --state, or --state off", "%w", err)
 		}
-		c.Known = append(c.Known, ofLog(in.state, m.BaseOrigin())...)
+		c.Known = append(c.Known, ofCA(in.state, m.CA)...)
 	}
 	if o.seen != "" {
 		if c.Seen, err = seen(o.seen); err != nil {

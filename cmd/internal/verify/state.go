@@ -48,14 +48,9 @@ func readState(file string) (state, error) {
 	return known, nil
 }
 
-// ofLog are the heads of a log, of all its epochs.
-func ofLog(known []proof.KnownHead, base string) (of []proof.KnownHead) {
-	for _, k := range known {
-		if k.Origin == base || strings.HasPrefix(k.Origin, base+"/") {
-			of = append(of, k)
-		}
-	}
-	return of
+// ofCA are the heads of the logs of a CA: there should be one, with its epochs.
+func ofCA(known []proof.KnownHead, caARN string) []proof.KnownHead {
+	return slices.DeleteFunc(slices.Clone(known), func(k proof.KnownHead) bool { return !k.OfCA(caARN) })
 }
 
 // remember writes the state with one more head, in one step: a crash leaves
