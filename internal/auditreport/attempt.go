@@ -160,6 +160,9 @@ type writer struct {
 func (j *job) resume(ctx context.Context, client *bucket.Client) (*writer, error) {
 	r := j.report
 	w := &writer{job: j, client: client, layout: newLayout(r.TreeSize, client.UniformParts())}
+	if c := j.service.chunk; c > 0 {
+		w.layout.chunk = c
+	}
 	w.slots = make(chan struct{}, parallel(j.service.cfg.Memory, w.layout.partSize(), j.service.cfg.Workers))
 	w.upload = bucket.Upload{Object: j.object(), ID: r.UploadID}
 	if r.UploadID == "" {

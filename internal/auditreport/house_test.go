@@ -159,6 +159,8 @@ type house struct {
 	wire func(next http.RoundTripper) http.RoundTripper
 	// uniformParts makes the services ask for parts of equal length.
 	uniformParts bool
+	// chunk, when set, makes the parts of a report end inside of blocks.
+	chunk int
 	// client, when set, replaces the embedded service.
 	client func() (*bucket.Client, error)
 }
@@ -362,7 +364,7 @@ func (h *house) service(change ...func(*Config)) *Service {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	s.backoff, s.again = time.Millisecond, 100*time.Millisecond
+	s.backoff, s.again, s.chunk = time.Millisecond, 100*time.Millisecond, h.chunk
 	return s
 }
 
@@ -587,6 +589,15 @@ func (h *house) want(size uint64, format pca.AuditReportResponseFormat) []byte {
 	h.t.Helper()
 	parts, _, _ := h.render(newLayout(size, false), format, 1, nil)
 	return join(parts)
+}
+
+// seedLarge seeds few entries whose rows are so long that a report of them takes
+// several parts.
+func (h *house) seedLarge(revoked float64) {
+	h.t.Helper()
+	h.chunk = 3 << 20
+	subject := "CN=" + strings.Repeat("x", 900)
+	h.seed(certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), revoked, func() string { return subject })
 }
 
 // longSubject makes rows long enough for three blocks to be a large report.

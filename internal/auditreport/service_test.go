@@ -6,7 +6,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -435,7 +434,7 @@ func TestFailures(t *testing.T) {
 			h := emptyHouse(t)
 			h.bucket()
 			if tt.large {
-				h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
+				h.seedLarge(0)
 			} else {
 				h.append(testCA, h.genesis())
 			}
@@ -474,7 +473,7 @@ func TestWithdrawnBeforeComplete(t *testing.T) {
 	t.Parallel()
 	h := emptyHouse(t)
 	h.bucket()
-	h.seed(3*certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), 0, longSubject)
+	h.seedLarge(0)
 	var parts atomic.Int32
 	h.wire = func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -510,8 +509,7 @@ func TestForeignStore(t *testing.T) {
 	if _, err := f.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(testBucket)}); err != nil {
 		t.Fatal(err)
 	}
-	rnd := rand.New(rand.NewPCG(3, 3))
-	h.seed(3*certlog.BlockSize, rnd, 0.05, longSubject)
+	h.seedLarge(0.05)
 	for _, uniform := range []bool{false, true} {
 		h.client = func() (*bucket.Client, error) {
 			return bucket.New(bucket.Config{Endpoint: f.Endpoint, Credentials: f.Credentials, Authorization: bucket.AuthorizeCredentials, UniformParts: uniform})
