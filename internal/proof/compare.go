@@ -65,8 +65,9 @@ func (c *comparison) differs(n int) {
 	w := c.w
 	start := c.at - int64(n)
 	at := 0
-	if c.short {
-		start, n = c.at, 0
+	if c.short { // what there is of the file was read
+		start = c.at
+		n = int(max(0, min(int64(n), w.ReportSize-start)))
 	}
 	for at < min(n, len(w.chunk)) && w.chunk[at] == w.file[at] {
 		at++

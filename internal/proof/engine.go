@@ -410,6 +410,8 @@ func (v *verifier) judge(l *replay, previous error) error {
 		v.fail(Completeness, ClassReportDiffers, "What was signed as the report is not what the log says: %s.", d.words)
 	case d != nil:
 		v.fail(Completeness, ClassReportBytes, "The log is whole, but the file is not what it says: %s.", d.words)
+	case v.ReportSize > m.Bytes:
+		v.fail(Completeness, ClassReportBytes, "The log is whole, but the file is not what it says: from byte %d on it has what the log does not have.", m.Bytes)
 	case l.issued != m.Issued || l.revoked != m.Revoked:
 		v.fail(Completeness, ClassManifest, "The manifest counts %d certificates and %d revocations, the log has %d and %d.", m.Issued, m.Revoked, l.issued, l.revoked)
 	}
@@ -471,7 +473,11 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 				doubtful = append(doubtful, k.Source)
 				continue
 			}
-			v.fail(Consistency, ClassRollback, "The log was longer before: %s knows %d entries, here are %d.", k.Source, k.Size, l.end)
+			older := ""
+			if k.Time > m.Created {
+				older = " This report says that it is older than that: if it is, fetch the log's folder as it is now and verify again."
+			}
+			v.fail(Consistency, ClassRollback, "The log was longer before: %s knows %d entries, here are %d.%s", k.Source, k.Size, l.end, older)
 		case k.Size == 0:
 		default:
 			root, earliest, err := l.rootAt(k.Size)

@@ -237,8 +237,9 @@ func TestTamperedReport(t *testing.T) {
 				for _, quick := range []bool{false, true} {
 					c := config(w.ca, &bad)
 					c.Quick = quick
-					if got := class(verify(t, c)); got != proof.ClassReportBytes {
-						t.Errorf("quick=%v: %q", quick, got)
+					r := verify(t, c)
+					if got := class(r); got != proof.ClassReportBytes || r.Verdict(proof.Completeness).Status == proof.Pass {
+						t.Errorf("quick=%v: %q: %+v", quick, got, r.Verdicts)
 					}
 				}
 				// The operator signs what he wrote; counts as he likes.
@@ -269,8 +270,9 @@ func TestTamperedReport(t *testing.T) {
 				for _, quick := range []bool{false, true} {
 					c := config(w.ca, &bad)
 					c.Quick = quick
-					if got := class(verify(t, c)); got != proof.ClassReportBytes {
-						t.Errorf("quick=%v: %q", quick, got)
+					r := verify(t, c)
+					if got := class(r); got != proof.ClassReportBytes || r.Verdict(proof.Completeness).Status == proof.Pass {
+						t.Errorf("quick=%v: %q: %+v", quick, got, r.Verdicts)
 					}
 				}
 			})
