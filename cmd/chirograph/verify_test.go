@@ -63,14 +63,18 @@ func TestVerifyCommand(t *testing.T) {
 	if _, err := os.Stat(state); err == nil {
 		t.Error("what was not replayed is remembered")
 	}
+	if code, stdout, _ := command(t, "verify", first, "--state", state); code != 3 || !strings.Contains(stdout, "nobody vouches") || strings.Contains(stdout, "Remembered") {
+		t.Errorf("exit code %d, or a log is remembered for which nobody vouched:\n%s", code, stdout)
+	}
 	check(3, first, nil, "nothing from before was known", "rows    3, 1 of them revoked", "Not proven by this", "Remembered")
-	check(0, first, nil, "Verified. (exit code 0)")
+	check(3, first, nil, "nothing from before was known") // a report is no witness for itself
+	check(0, first, []string{"--known", first + ".manifest"}, "Verified. (exit code 0)")
 	var out struct {
 		ExitCode int
 		Verdicts []struct{ Name, Status string }
 		Sample   []struct{ Text string }
 	}
-	text := check(0, first, []string{"--output", "json", "--sample", "2", "--nonce", "a nonce", "--max-age", "1d"})
+	text := check(0, first, []string{"--known", first + ".manifest", "--output", "json", "--sample", "2", "--nonce", "a nonce", "--max-age", "1d"})
 	if err := json.Unmarshal([]byte(text), &out); err != nil || out.ExitCode != 0 || len(out.Verdicts) != 6 || len(out.Sample) != 2 || !strings.Contains(out.Sample[0].Text, "awsAccountId") {
 		t.Errorf("%v: %s", err, text)
 	}

@@ -110,7 +110,7 @@ func printInclusion(w io.Writer, output string, in inclusion) error {
 		e.SetIndent("", "  ")
 		return e.Encode(in)
 	}
-	_, err := fmt.Fprintf(w, "certificate  %s, %s\nissued at    %s\nlog          %s: among its first %d entries\n\nVerified: the CA's log has this certificate, so every report since lists it.\nNot proven by this: that it was not revoked since, and that the log shows everybody the same.\n",
+	_, err := fmt.Fprintf(w, "certificate  %s, %s\nissued at    %s\nlog          %s: among its first %d entries\n\nVerified: the CA's log has this certificate, so every report since must list it.\nNot proven by this: that it was not revoked since, and that the log shows everybody the same.\n",
 		in.Serial, in.Subject, in.IssuedAt.Format(time.RFC3339), in.Origin, in.Entries)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,9 +86,9 @@ manifest, and the log beside it, as they lie in the bucket:
 "chirograph audit-report download" or "aws s3 sync" of audit-report/<CA id>/
 fetches them so.
 
-What was accepted is remembered (--state), so that the next report of the same
-CA is checked against it. Give the CA's certificate (--ca-certificate), got from
-somewhere else than the report: without it nobody vouches for the log's key.
+Give the CA's certificate (--ca-certificate), got from somewhere else than the
+report: without it nobody vouches for the log's key. What was accepted with it is
+remembered (--state), so that the next report of the same CA is checked against it.
 
 Exit codes:
   0  all that was asked for holds, and it agrees with something known before or
@@ -98,9 +99,9 @@ Exit codes:
      is wrong. This says nothing about the report
   3  nothing is wrong, but nothing from before was known, or nobody vouched for
      the log's key, or the log was recovered after a loss, which is described`,
-		Example: `  verify 26d5ff59-….json --ca-certificate root.pem
-  verify 26d5ff59-….json --ca-certificate root.pem --sample 25 --nonce "$(date +%s)-from-the-auditor"
-  verify --inclusion www.tlog-proof --cert www.pem --ca-certificate root.pem`,
+		Example: `  chirograph verify 26d5ff59-….json --ca-certificate root.pem
+  chirograph verify 26d5ff59-….json --ca-certificate root.pem --sample 25 --nonce "$(date +%s)-from-the-auditor"
+  chirograph verify --inclusion www.tlog-proof --cert www.pem --ca-certificate root.pem`,
 		Args:          one(&o),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -196,10 +197,11 @@ func verifyReport(ctx context.Context, stdout, stderr io.Writer, path string, o 
 		return cannotCheck("", "%w", err)
 	}
 	code := result.ExitCode()
-	// Only what was replayed and found right is remembered: the next report is
-	// held against it.
+	// Only what was replayed and found right is remembered, and of a key that
+	// somebody vouches for: the next report is held against it.
 	remembered := false
-	if (code == exitOK || code == exitNotAnchored) && !o.quick && o.state != "off" && result.Head != nil {
+	vouched := result.Verdict(proof.Authenticity).Status == proof.Pass
+	if (code == exitOK || code == exitNotAnchored) && vouched && !o.quick && o.state != "off" && result.Head != nil {
 		if remembered, err = in.state.remember(o.state, result.Head); err != nil {
 			return cannotCheck("name another file with --state, or --state off", "remembering the log: %w", err)
 		}
@@ -245,6 +247,7 @@ func age(text string) (time.Duration, error) {
 func Main(ctx context.Context, args []string, version string, stdout, stderr io.Writer) int {
 	cmd := New(nil)
 	cmd.Use = "chirograph-verify REPORT [flags]"
+	cmd.Example = strings.ReplaceAll(cmd.Example, "chirograph verify", "chirograph-verify")
 	cmd.Version = version
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
