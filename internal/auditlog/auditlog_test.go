@@ -547,6 +547,42 @@ func TestWitnesses(t *testing.T) {
 	}
 }
 
+// cosigners are what witnesses answer.
+type cosigners func(ctx context.Context, checkpoint []byte) ([]byte, error)
+
+func (c cosigners) Cosign(ctx context.Context, checkpoint []byte, _ func(from, to uint64) (tlog.TreeProof, error)) ([]byte, error) {
+	return c(ctx, checkpoint)
+}
+
+// TestCosignaturesStay has witnesses asked for a head by somebody who does not
+// wait for them, and asked again when one of them has gone on.
+func TestCosignaturesStay(t *testing.T) {
+	t.Parallel()
+	var answer cosigners
+	h := open(t, t.TempDir(), func(c *Config) {
+		c.Witnesses = cosigners(func(ctx context.Context, b []byte) ([]byte, error) { return answer(ctx, b) })
+	})
+	h.oldCA(t, pca.KeyAlgorithm_EC_prime256v1, pca.SigningAlgorithm_SHA256WITHECDSA)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer = func(_ context.Context, b []byte) ([]byte, error) {
+		cancel()
+		return b, witness.ErrQuorum
+	}
+	if _, err := h.Newest(ctx, testID, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller who left: %v", err)
+	}
+	const a, b, a2 = "— a.example.com AAAAAAAAAAAA\n", "— b.example.com AAAAAAAAAAAA\n", "— a.example.com AAAAAAAABBBB\n"
+	for _, step := range []struct{ answered, want string }{{a, a}, {b, b + a}, {"", b + a}, {a2, a2 + b}} {
+		answer = func(_ context.Context, c []byte) ([]byte, error) {
+			return append(c, step.answered...), witness.ErrQuorum
+		}
+		n, err := h.Checkpoint(t.Context(), testID, 3)
+		if err != nil || !strings.HasSuffix(string(n.Signed), "=\n"+step.want) {
+			t.Fatalf("%q: %v\n%s", step.answered, err, n.Signed)
+		}
+	}
+}
+
 // block is a log of one full block in memory.
 type block struct {
 	certlog.Store

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -219,8 +220,14 @@ func (s *Service) sign(ctx context.Context, st *logState, k *store.AuditKey, h *
 			whole = false
 			s.Log.WarnContext(ctx, "too few witnesses cosigned the head of a log", "ca", k.CA, "size", h.Size, "error", err)
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, err // who asked has gone, and the witnesses were not waited for
+		}
 		if len(cosigned) > 0 {
 			signed = cosigned
+		}
+		if earlier := st.kept[h.Size]; earlier.key == k.Verifier {
+			signed = merge(signed, earlier.signed)
 		}
 	}
 	made := signedHead{size: h.Size, key: k.Verifier, signed: signed, whole: whole}
@@ -232,6 +239,30 @@ func (s *Service) sign(ctx context.Context, st *logState, k *store.AuditKey, h *
 	}
 	st.kept[h.Size] = made
 	return signed, nil
+}
+
+// merge adds to a checkpoint the cosignatures that it had before and has no
+// more: a witness that has gone on to a later head signs this one no second time.
+func merge(signed, earlier []byte) []byte {
+	who := func(line []byte) string { // name, and the hash of the key in base64
+		f := strings.Fields(string(line))
+		return f[1] + " " + f[2][:min(5, len(f[2]))]
+	}
+	text, lines, _ := bytes.Cut(signed, []byte("\n\n"))
+	there := map[string]bool{}
+	for line := range bytes.Lines(lines) {
+		there[who(line)] = true
+	}
+	before, lines, _ := bytes.Cut(earlier, []byte("\n\n"))
+	if !bytes.Equal(text, before) {
+		return signed
+	}
+	for line := range bytes.Lines(lines) {
+		if !there[who(line)] {
+			signed = append(signed, line...)
+		}
+	}
+	return signed
 }
 
 // anchor keeps a checkpoint elsewhere. That the place cannot be reached is a
