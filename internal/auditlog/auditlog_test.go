@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -609,6 +610,50 @@ func (b *block) LogNodes(_ context.Context, _ string, level int, lo, hi uint64) 
 		}
 	}
 	return hashes, nil
+}
+
+// busy is a log that grows whenever somebody looks.
+type busy struct {
+	certlog.Store
+	looks chan uint64
+	size  atomic.Uint64
+}
+
+func (b *busy) LogHead(context.Context, string) (certlog.Head, error) {
+	n := b.size.Add(1)
+	b.looks <- n
+	return certlog.Head{Size: n}, nil
+}
+
+// TestReadersWaitTogether: while a head is signed, which lasts as long as the
+// slowest witness, all who ask for one wait for that.
+func TestReadersWaitTogether(t *testing.T) {
+	t.Parallel()
+	const readers = 8
+	log := &busy{looks: make(chan uint64, readers)}
+	var signed atomic.Int32
+	release := make(chan struct{})
+	e := &Endpoints{Store: log, Newest: func(_ context.Context, _ string, atLeast uint64) (*SignedHead, error) {
+		signed.Add(1)
+		<-release
+		return &SignedHead{Size: atLeast}, nil
+	}}
+	var wg sync.WaitGroup
+	for range readers {
+		wg.Go(func() {
+			if _, err := e.head(t.Context(), testID, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range readers {
+		<-log.looks
+	}
+	close(release)
+	wg.Wait()
+	if n := signed.Load(); n > readers/2 { // one, on a machine that is not too slow
+		t.Errorf("%d heads were signed for %d readers", n, readers)
+	}
 }
 
 // TestScrub reads full blocks over, one after the other, and stops a log whose

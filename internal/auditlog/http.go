@@ -75,10 +75,14 @@ type Endpoints struct {
 	Recover   func(ctx context.Context, ca string, known []byte) ([]byte, error)
 
 	mu    sync.Mutex
-	heads map[string]recentHead // by CA
+	heads map[string]*recentHead // by CA
 }
 
+// recentHead is the head that readers of a log get. mu is held while one of them
+// has a newer one signed, which may take as long as a witness does; those who
+// come meanwhile get the same.
 type recentHead struct {
+	mu sync.Mutex
 	*SignedHead
 	at time.Time
 }
@@ -98,9 +102,9 @@ func (e *Endpoints) head(ctx context.Context, ca string, atLeast uint64) (*Signe
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	recent := e.heads[ca]
-	e.mu.Unlock()
+	recent := e.recent(ca)
+	recent.mu.Lock()
+	defer recent.mu.Unlock()
 	age := time.Since(recent.at)
 	if recent.SignedHead != nil && recent.Size >= atLeast && (age < headAge || recent.Size == size && age < cosignAge) {
 		return recent.SignedHead, nil
@@ -112,13 +116,20 @@ func (e *Endpoints) head(ctx context.Context, ca string, atLeast uint64) (*Signe
 	if err != nil {
 		return nil, err
 	}
+	recent.SignedHead, recent.at = h, time.Now()
+	return h, nil
+}
+
+func (e *Endpoints) recent(ca string) *recentHead {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.heads == nil {
-		e.heads = map[string]recentHead{}
+		e.heads = map[string]*recentHead{}
 	}
-	e.heads[ca] = recentHead{h, time.Now()}
-	return h, nil
+	if e.heads[ca] == nil {
+		e.heads[ca] = &recentHead{}
+	}
+	return e.heads[ca]
 }
 
 // forget makes the next reader see a head with the key that is in force.

@@ -84,6 +84,9 @@ func (r *round) ask(ctx context.Context, w *witness) (line string, err error) {
 			}
 			from = at
 		case http.StatusUnprocessableEntity:
+			if from == 0 { // where nothing is known there is nothing to prove
+				return "", fmt.Errorf("it answered %d to its first checkpoint of the log; %s", a.status, a.words())
+			}
 			// The proof is right for our tree and wrong for the witness's.
 			return "", &ConflictError{Witness: w.name, Origin: r.head.Origin, Size: from, Have: r.size()}
 		case http.StatusForbidden:

@@ -369,6 +369,11 @@ func TestAnswers(t *testing.T) {
 		}
 		cosigned(t, l, got)
 	}
+	// 422 is what many programs answer to a request that they do not understand.
+	w.answers(says(422, "application/json", `{"detail":"not a JSON body"}`))
+	if _, err := client(t, &state{m: map[string]string{}}, 1, w).Cosign(t.Context(), l.checkpoint(t, 3), l.prove); !errors.Is(err, witness.ErrQuorum) || errors.As(err, new(*witness.ConflictError)) {
+		t.Errorf("a proof of nothing is refused: %v", err)
+	}
 	// Only its own line is taken.
 	w.answers(says(200, "", string(cosignature(forger, text))+own+string(cosignature(cosigner(t, "else.example.com"), text))))
 	got, err := c.Cosign(t.Context(), l.checkpoint(t, 3), l.prove)
