@@ -66,7 +66,7 @@ func New(cfg Config) (*Store, error) {
 
 // Put anchors a signed checkpoint of a CA's log. A checkpoint of the same tree
 // that is anchored already is enough, whatever its cosignatures; one of another
-// tree is a *ConflictError. It is durable when Put returns nil.
+// tree is a *ConflictError, and what is none is an error and no evidence. It is durable when Put returns nil.
 func (s *Store) Put(ctx context.Context, ca, origin string, size uint64, checkpoint []byte) error {
 	key := fmt.Sprintf("%s/%s/%d/%020d.checkpoint", s.cfg.Prefix, ca, epoch(ca, origin), size)
 	tree := sha256.Sum256([]byte(text(checkpoint)))
@@ -84,10 +84,19 @@ func (s *Store) Put(ctx context.Context, ca, origin string, size uint64, checkpo
 	if err != nil {
 		return fmt.Errorf("reading the anchor of %d entries of %s: %w", size, origin, err)
 	}
-	if text(there) != text(checkpoint) {
-		return &ConflictError{Key: key, Anchored: there}
+	switch {
+	case text(there) == text(checkpoint):
+		return nil
+	case !isAnchor(there, ca, epoch(ca, origin), size): // of the bucket's other writers, if there are any
+		return fmt.Errorf("anchoring %d entries of %s: %s of bucket %s is no checkpoint of them", size, origin, key, s.cfg.Bucket)
 	}
-	return nil
+	return &ConflictError{Key: key, Anchored: there}
+}
+
+// isAnchor tells whether an object is what its key says, by whomever it is signed.
+func isAnchor(checkpoint []byte, ca string, e, size uint64) bool {
+	c, err := torchwood.ParseCheckpoint(text(checkpoint) + "\n")
+	return err == nil && uint64(c.N) == size && epoch(ca, c.Origin) == e
 }
 
 // Newest is the anchored checkpoint of a CA's log with the most entries of its
@@ -118,7 +127,7 @@ func (s *Store) Newest(ctx context.Context, ca string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading an anchor of %s: %w", ca, err)
 		}
-		if c, err := torchwood.ParseCheckpoint(text(b) + "\n"); err == nil && uint64(c.N) == f.size && epoch(ca, c.Origin) == f.epoch {
+		if isAnchor(b, ca, f.epoch, f.size) {
 			return b, nil
 		}
 	}

@@ -182,6 +182,9 @@ func TestAnchors(t *testing.T) {
 				t.Fatal(err)
 			}
 			newest(second)
+			if err := s.Put(ctx, ca, origin+"/2", 400, checkpoint(t, key, origin+"/2", 400, 1)); err == nil || errors.As(err, &conflict) {
+				t.Errorf("what is no checkpoint is in the place of one: %v", err)
+			}
 			if _, err := s.Newest(ctx, "99999999-2222-3333-4444-555555555555"); !errors.Is(err, anchor.ErrNone) {
 				t.Errorf("another CA's anchors: %v", err)
 			}
