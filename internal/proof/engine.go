@@ -39,6 +39,7 @@ type verifier struct {
 	pinned    bool // the manifest's CA is the one that was given
 	endorsed  bool
 	keyPinned bool         // the manifest's key is one of LogKeys
+	foreign   int          // of Seen: certificates of other CAs
 	read      atomic.Int64 // bytes of the report
 	mu        sync.Mutex   // of the verdicts, while there are several goroutines
 }
@@ -415,9 +416,9 @@ func (v *verifier) judge(l *replay, previous error) error {
 	case l.issued != m.Issued || l.revoked != m.Revoked:
 		v.fail(Completeness, ClassManifest, "The manifest counts %d certificates and %d revocations, the log has %d and %d.", m.Issued, m.Revoked, l.issued, l.revoked)
 	}
-	v.checkSeen(l)
+	seen := v.checkSeen(l)
 	if v.status(Completeness) == Unknown {
-		v.set(Completeness, Pass, "All %d entries of the log are those of the checkpoint, keep the log's rules, and give this report byte for byte: nothing is missing, added or changed.", m.Size)
+		v.set(Completeness, Pass, "All %d entries of the log are those of the checkpoint, keep the log's rules, and give this report byte for byte: nothing is missing, added or changed.%s", m.Size, seen)
 	}
 	if len(v.LogKeys) > 0 && !v.keyPinned && !slices.ContainsFunc(chain, func(k logKey) bool { return slices.Contains(v.LogKeys, k.key) }) {
 		v.fail(Authenticity, ClassAuditKey, "The log never had one of the keys that were given.")
@@ -545,9 +546,11 @@ func (v *verifier) notProven() {
 	if v.Quick {
 		add("That the report is complete: the log was not replayed.")
 	}
-	if len(v.Seen) == 0 {
-		add("That the log describes the certificates as they are: of each it has the SHA-256, to be compared with certificates that you have (--seen, or a sample).")
+	but := ""
+	if len(v.Seen) > 0 && !v.Quick {
+		but = ", but for those that were seen"
 	}
+	add("That the log describes the certificates as they are" + but + ": of each it has the SHA-256, to be compared with certificates that you have (--seen, or a sample).")
 	if v.status(Consistency) != Pass {
 		add("That history was not rewritten before the first tree head that anybody kept.")
 	}

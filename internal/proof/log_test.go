@@ -352,9 +352,11 @@ func TestSeen(t *testing.T) {
 		{"another time", proof.ClassUnlogged, logged(func(e *certlog.Entry) { e.NotAfter++ })},
 	} {
 		c := config(w.ca, tt.bundle)
-		c.Seen = [][]byte{leaf}
-		if got := class(verify(t, c)); got != tt.want {
-			t.Errorf("%s: %q", tt.name, got)
+		c.Seen = [][]byte{leaf, newCA(t, otherCA).Certificate}
+		r := verify(t, c)
+		words := r.Verdict(proof.Completeness).Words
+		if got := class(r); got != tt.want || got == "" && !strings.HasSuffix(words, "the 1 certificates of the CA that were seen; 1 more are not the CA's.") {
+			t.Errorf("%s: %q: %s", tt.name, got, words)
 		}
 	}
 	c := config(w.ca, w.second)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"chirograph.dev/internal/certlog"
@@ -18,7 +19,8 @@ type seenCertificate struct {
 	logged bool
 }
 
-// readSeen reads the certificates that the log must have, by serial.
+// readSeen reads the certificates that the log must have, by serial. Those of
+// other CAs, which are found in the same places, are counted.
 func (v *verifier) readSeen() (map[string][]*seenCertificate, error) {
 	if len(v.Seen) == 0 {
 		return nil, nil
@@ -29,11 +31,15 @@ func (v *verifier) readSeen() (map[string][]*seenCertificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: certificate %d of those that were seen: %w", ErrCannotCheck, i+1, err)
 		}
-		if err := c.SignedBy(v.m.SPKI); err != nil {
-			return nil, fmt.Errorf("%w: the certificate %x was not issued by this CA: %w", ErrCannotCheck, c.Serial, err)
+		if c.SignedBy(v.m.SPKI) != nil {
+			v.foreign++
+			continue
 		}
 		key := string(c.Serial)
 		seen[key] = append(seen[key], &seenCertificate{Certificate: c, digest: sha256.Sum256(der)})
+	}
+	if len(seen) == 0 {
+		return nil, fmt.Errorf("%w: none of the %d certificates that were seen was issued by this CA", ErrCannotCheck, v.foreign)
 	}
 	return seen, nil
 }
@@ -53,14 +59,29 @@ func (w *worker) meet(index uint64, e *certlog.Entry) {
 	}
 }
 
-// checkSeen says which certificates are not in the log.
-func (v *verifier) checkSeen(l *replay) {
+// checkSeen says which certificates are not in the log, or in words that all are.
+func (v *verifier) checkSeen(l *replay) (words string) {
+	var missing []*seenCertificate
+	of := 0
 	for _, all := range l.seen {
 		for _, c := range all {
+			of++
 			if !c.logged {
-				v.fail(Completeness, ClassUnlogged, "The CA's key signed the certificate %s (valid from %s), and the log up to %s does not have it: it was issued later, or the key was used outside.",
-					hex.EncodeToString(c.Serial), c.NotBefore.UTC().Format(time.RFC3339), v.res.Created.Format(time.RFC3339))
+				missing = append(missing, c)
 			}
 		}
 	}
+	switch {
+	case len(missing) > 0:
+		first := slices.MinFunc(missing, func(a, b *seenCertificate) int { return bytes.Compare(a.Serial, b.Serial) })
+		v.fail(Completeness, ClassUnlogged, "Of %d certificates that were seen and that the CA's key signed, the log up to %s does not have %d: issued later, or the key was used outside. The first: %s, valid from %s.",
+			of, v.res.Created.Format(time.RFC3339), len(missing), hex.EncodeToString(first.Serial), first.NotBefore.UTC().Format(time.RFC3339))
+	case of > 0:
+		words = fmt.Sprintf(" It has, as they are, the %d certificates of the CA that were seen", of)
+		if v.foreign > 0 {
+			words += fmt.Sprintf("; %d more are not the CA's", v.foreign)
+		}
+		words += "."
+	}
+	return words
 }

@@ -35,6 +35,9 @@ func gather(report string, o *options) (*input, error) {
 	if c.Sample, err = sample(o); err != nil {
 		return nil, err
 	}
+	if o.quick && (o.seen != "" || o.serials) {
+		return nil, cannotCheck("leave --quick out", "--seen and --serials need the log, which --quick does not read")
+	}
 	if in.report, err = os.Open(report); err != nil {
 		return nil, cannotCheck("name the report's file, as it was downloaded", "opening the report: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -139,7 +140,7 @@ Exit codes:
 	f.BoolVar(&o.serials, "serials", false, "check too that no serial number was issued twice; needs 16 bytes of memory for each row")
 	f.StringVar(&o.sample, "sample", "", "draw that many rows at random, or a share of them such as 3%")
 	f.StringVar(&o.nonce, "nonce", "", "text that --sample draws by, chosen by you after the report was made")
-	f.StringVar(&o.seen, "seen", "", "folder of certificates found in use, PEM or DER: each must be in the log")
+	f.StringVar(&o.seen, "seen", "", "folder of certificates found in use, PEM or DER: each that the CA signed must be in the log")
 	f.IntVar(&o.workers, "workers", 0, "how many goroutines work (default: one for each CPU)")
 	f.StringVar(&o.output, "output", "text", "text or json")
 	f.StringVar(&o.inclusion, "inclusion", "", "verify a proof of one certificate (chirograph log prove) in place of a report")
@@ -191,10 +192,11 @@ func verifyReport(ctx context.Context, stdout, stderr io.Writer, path string, o 
 	result, err := proof.Verify(ctx, in.config)
 	bar.Clear()
 	if err != nil {
-		if result != nil && result.Manifest != nil && errors.Is(err, proof.ErrCannotCheck) {
-			return cannotCheck(in.hint(), "%w", err)
+		hint := ""
+		if errors.Is(err, fs.ErrNotExist) { // a file of the log went away
+			hint = in.hint()
 		}
-		return cannotCheck("", "%w", err)
+		return cannotCheck(hint, "%w", err)
 	}
 	code := result.ExitCode()
 	// Only what was replayed and found right is remembered, and of a key that
