@@ -124,8 +124,11 @@ func readHeads(nameA, nameB string) (a, b *comparedHead, err error) {
 			return nil, err
 		}
 		known, err := proof.ParseKnown(data, name)
-		if err != nil || len(known) == 0 {
-			return nil, &exitError{code: exitUsage, hint: compareUsage, err: fmt.Errorf("%s: %w", name, errors.Join(err, proof.ErrKnown))}
+		if err == nil && len(known) == 0 {
+			err = fmt.Errorf("%s: %w", name, proof.ErrKnown)
+		}
+		if err != nil {
+			return nil, &exitError{code: exitUsage, hint: compareUsage, err: err}
 		}
 		for _, k := range known {
 			h := &comparedHead{KnownHead: k}
@@ -229,6 +232,9 @@ func (c *comparison) authentic(ctx context.Context, h *comparedHead) (words stri
 	}
 	if len(keys) == 0 {
 		return h.Source + ": no key is at hand to check its signature with; give --log-key, or --log or --ca", nil
+	}
+	if c.remote != nil {
+		return h.Source + ": the log's key of today did not sign it; if the key was changed since, give the one of then with --log-key, or the log with --log", nil
 	}
 	return h.Source + ": " + err.Error(), nil
 }

@@ -32,7 +32,7 @@ func newLogExport() *cobra.Command {
 		asTiles, asPacks bool
 	)
 	cmd := &cobra.Command{
-		Use:   "export (--ca ARN | --from DIR) --to DIR [--tiles | --packs]",
+		Use:   "export (--ca ARN | --log DIR) --to DIR [--tiles | --packs]",
 		Short: "Write a whole log to files: C2SP tiles, or packs as they stand beside the reports",
 		Long: `Write a whole log to a folder, from the server, or from the log's folder of a
 downloaded bundle. As tiles (C2SP tlog-tiles) other people's programs check it;
@@ -42,7 +42,7 @@ A second export to the same folder adds what is new, and one that was interrupte
 goes on. At the end the root over all entries is compared with the log's signed
 checkpoint; the checkpoint is written last.`,
 		Example: `  chirograph log export --ca "$CA" --to ./log-tiles
-  chirograph log export --from ./log --to ./log-tiles --tiles`,
+  chirograph log export --log ./log --to ./log-tiles --tiles`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
@@ -50,7 +50,7 @@ checkpoint; the checkpoint is written last.`,
 			}
 			switch {
 			case to == "" || (f.ca == "") == (from == ""):
-				return usageError(cmd.CommandPath()+" --ca ARN --to DIR, or --from DIR --to DIR", "--to and one of --ca and --from are needed")
+				return usageError(cmd.CommandPath()+" --ca ARN --to DIR, or --log DIR --to DIR", "--to and one of --ca and --log are needed")
 			case asTiles && asPacks:
 				return usageError("give one of them; tiles is what happens without", "--tiles and --packs exclude each other")
 			}
@@ -99,11 +99,11 @@ checkpoint; the checkpoint is written last.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&from, "from", "", "folder with the log's packs or tiles, in place of the server")
+	cmd.Flags().StringVar(&from, "log", "", "folder with the log's packs or tiles, in place of the server")
 	cmd.Flags().StringVar(&to, "to", "", "folder to write to; made when there is none")
 	cmd.Flags().BoolVar(&asTiles, "tiles", false, "write C2SP tiles (the default)")
 	cmd.Flags().BoolVar(&asPacks, "packs", false, "write packs")
-	folders(cmd, "from", "to")
+	folders(cmd, "log", "to")
 	return cmd
 }
 
@@ -165,7 +165,11 @@ func (x *export) tiles(ctx context.Context) error {
 	}
 	t := &treeWriter{dir: x.dir}
 	if before != nil {
-		if err := t.resume(before); err != nil {
+		err := t.resume(before)
+		if errors.Is(err, fs.ErrNotExist) {
+			return usageError("export to a folder of its own, or an empty one; with --packs if it holds packs", "%s holds an earlier export, but not its tiles", x.dir)
+		}
+		if err != nil {
 			return fmt.Errorf("going on with an earlier export, which takes its own folder or an empty one: %w", err)
 		}
 	}

@@ -34,7 +34,7 @@ func newLogProve() *cobra.Command {
 		Short: "Prove that a certificate is in the CA's log",
 		Long: `Fetch the proof that one entry is in a CA's log, check it, and print or keep it: a
 C2SP tlog-proof with the entry as its extra data. Whoever has the log's verifier
-key checks it offline, with this program's library or any other.
+key checks it offline, with "chirograph verify --inclusion" or any other program.
 
 With --cert the entry must be that of the very certificate, byte for byte.`,
 		Example: `  chirograph log prove --ca "$CA" --serial 5b1f0c... --out leaf.tlog-proof

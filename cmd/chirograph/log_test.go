@@ -270,8 +270,8 @@ func TestLogCommands(t *testing.T) {
 		t.Error(out)
 	}
 	c.ok("log", "export", "--ca", a.arn, "--to", file("anew"))
-	c.ok("log", "export", "--from", file("packs"), "--to", file("converted"), "--tiles")
-	c.ok("log", "export", "--from", file("tiles"), "--to", file("back"), "--packs")
+	c.ok("log", "export", "--log", file("packs"), "--to", file("converted"), "--tiles")
+	c.ok("log", "export", "--log", file("tiles"), "--to", file("back"), "--packs")
 	sameTrees(t, file("anew"), file("tiles"))
 	sameTrees(t, file("converted"), file("tiles"))
 	// Without a checkpoint an export is not complete: it goes on with what is there.
@@ -374,7 +374,7 @@ func TestLogBesideReports(t *testing.T) {
 	for _, o := range list.Contents {
 		s.fetch(t, bucket, *o.Key, filepath.Join(file("log"), filepath.FromSlash(strings.TrimPrefix(*o.Key, prefix))))
 	}
-	c.ok("log", "export", "--from", file("log"), "--to", file("tiles"))
+	c.ok("log", "export", "--log", file("log"), "--to", file("tiles"))
 	c.ok("log", "export", "--ca", a.arn, "--to", file("served"))
 	sameTrees(t, file("tiles"), file("served"))
 
