@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func newAuditReportList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "list --ca ARN --bucket BUCKET",
-		Short: "List the reports of a certificate authority that are in a bucket",
+		Short: "List the reports of a certificate authority that are in a bucket, the newest last",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settings(cmd); err != nil {
@@ -68,6 +69,7 @@ func newAuditReportList() *cobra.Command {
 					reports = append(reports, listedReport{strings.TrimSuffix(name, path.Ext(name)), key, aws.ToTime(o.LastModified).UTC(), aws.ToInt64(o.Size), false})
 				}
 			}
+			slices.SortStableFunc(reports, func(a, b listedReport) int { return a.Written.Compare(b.Written) })
 			if f.output == "json" {
 				return printJSON(cmd.OutOrStdout(), reports)
 			}
