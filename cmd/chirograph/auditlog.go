@@ -66,12 +66,17 @@ func (h *house) besideReports(ctx context.Context, ca string) ([]byte, error) {
 		return nil, err
 	}
 	for _, e := range []int{epoch + 1, epoch} {
-		b, err := client.Read(ctx, r.Bucket, r.Account, proof.LogFolder(ca, e)+"/checkpoint", "", proof.MaxManifest)
-		if !errors.Is(err, bucket.ErrNoObject) {
-			return b, err
+		var b []byte
+		b, err = client.Read(ctx, r.Bucket, r.Account, proof.LogFolder(ca, e)+"/"+proof.CheckpointName, "", proof.MaxManifest)
+		if err == nil {
+			return b, nil
 		}
+		// Whom S3 does not list a bucket to, it refuses what is not there.
 	}
-	return nil, nil
+	if errors.Is(err, bucket.ErrNoObject) {
+		return nil, nil
+	}
+	return nil, err
 }
 
 // logEndpoints are the logs over HTTP.

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // copyFile is a backup of a file, or its restore.
@@ -64,6 +66,9 @@ func TestRollback(t *testing.T) {
 		}
 	}
 	key, _ := at(i, a).report(t, reports, types.AuditReportResponseFormatJson)
+	// S3 refuses what is not there to whom it does not list the bucket.
+	refused := strings.Replace(grantPolicy(reports), `"Statement": [`, `"Statement": [{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::`+reports+`/*/log-2/*"},`, 1)
+	must(i.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &reports, Policy: &refused}))(t)
 	if err := i.close(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +106,7 @@ func TestRollback(t *testing.T) {
 		}
 	}
 
+	must(i.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &reports, Policy: aws.String(grantPolicy(reports))}))(t)
 	if code, _, text := command(t, "log", "rotate-key", "--data-dir", data, "--ca", a.arn); code != exitFailure || !strings.Contains(text, "log recover") {
 		t.Errorf("rotating the key of a refused log: %d\n%s", code, text)
 	}
