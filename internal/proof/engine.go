@@ -466,7 +466,11 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 			// The name of a CA's log never changes, but for the epoch.
 			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log %s of this CA, the report of %s.", k.Source, base, v.base)
 		case epoch > v.epoch:
-			v.fail(Consistency, ClassRollback, "The log was in epoch %d already (%s); this report is of epoch %d.", epoch, k.Source, v.epoch)
+			older := ""
+			if k.Time > m.Created {
+				older = " This report says that it is older than that: rely on a newer one."
+			}
+			v.fail(Consistency, ClassRollback, "The log was in epoch %d already (%s); this report is of epoch %d.%s", epoch, k.Source, v.epoch, older)
 		case k.Size > limit:
 			lost = append(lost, fmt.Sprintf("of the %d entries that %s knows of epoch %d, %d were lost", k.Size, k.Source, epoch, k.Size-limit))
 		case k.Size > l.end:
@@ -511,6 +515,8 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 	case v.status(Consistency) == Fail:
 	case len(doubtful) > 0:
 		v.set(Consistency, Unknown, "A checkpoint that was given does not fit this log.%s", words)
+	case len(lost) > 0:
+		v.set(Consistency, Unknown, "Not all that was known of this log before is in it any more; it grew from %d of the %d known tree heads.%s", matched, matched+len(lost), words)
 	case matched > 0:
 		heads := "the tree head that was"
 		if matched > 1 {

@@ -162,7 +162,7 @@ func TestRecovery(t *testing.T) {
 	}{
 		{"nothing known", b, nil, "", 3, ""},
 		{"what survived was known", b, root(100), "", 3, ""},
-		{"what was lost was known", b, known(t, w.first), "", 3, "of the 150 entries that the manifest kept knows of epoch 1, 30 were lost"},
+		{"what was lost was known", b, append(known(t, w.first), root(100)...), "", 3, "it grew from 1 of the 2 known tree heads. The log was recovered since: of the 150 entries that the manifest kept knows of epoch 1, 30 were lost"},
 		{"a later epoch was known", w.second, known(t, b), proof.ClassRollback, 1, ""},
 		{"nothing was lost", w.build(recovered(110), o), root(110), "", 3, ""},
 		{"the old key signs on", w.build(recovered(firstSize), prooftest.Options{}), nil, proof.ClassAuditKey, 1, ""},
