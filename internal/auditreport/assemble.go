@@ -34,13 +34,14 @@ type layout struct {
 	uniform int    // bytes of every part but the last; 0 for parts of whole rows
 	min     int    // bytes of every part but the last, at least
 	chunk   int    // bytes of rendered rows after which a chunk ends before its block does
+	put     int    // bytes of a report that is written in one request, at most
 }
 
 func newLayout(size uint64, uniform bool) layout {
 	all := (size + certlog.BlockSize - 1) / certlog.BlockSize
-	l := layout{size: size, blocks: max(1, (all+targetParts-1)/targetParts), min: bucket.MinPart, chunk: chunkLimit}
+	l := layout{size: size, blocks: max(1, (all+targetParts-1)/targetParts), min: bucket.MinPart, chunk: chunkLimit, put: bucket.MaxPut}
 	if uniform {
-		l.uniform = int(l.blocks) * bucket.MaxPut
+		l.uniform = int(l.blocks) * l.put
 	}
 	return l
 }

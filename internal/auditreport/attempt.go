@@ -161,7 +161,7 @@ func (j *job) resume(ctx context.Context, client *bucket.Client) (*writer, error
 	r := j.report
 	w := &writer{job: j, client: client, layout: newLayout(r.TreeSize, client.UniformParts())}
 	if c := j.service.chunk; c > 0 {
-		w.layout.chunk = c
+		w.layout.chunk, w.layout.put, w.layout.uniform = c, 2*c, min(w.layout.uniform, 2*c)
 	}
 	w.slots = make(chan struct{}, parallel(j.service.cfg.Memory, w.layout.partSize(), j.service.cfg.Workers))
 	w.upload = bucket.Upload{Object: j.object(), ID: r.UploadID}
@@ -252,7 +252,7 @@ func (w *writer) write(ctx context.Context) error {
 	}
 	w.rows, w.revoked, w.runs = a.rows, a.revoked, a.runs.done
 	if !w.multipart() {
-		if w.heldBytes <= bucket.MaxPut {
+		if w.heldBytes <= w.layout.put {
 			w.join()
 			return nil
 		}
@@ -281,7 +281,7 @@ func (w *writer) send(ctx context.Context, p part) error {
 	}
 	w.held = append(w.held, p)
 	w.heldBytes += len(p.buf)
-	if w.heldBytes <= bucket.MaxPut {
+	if w.heldBytes <= w.layout.put {
 		return nil
 	}
 	return w.begin(ctx)

@@ -3,7 +3,6 @@ package auditreport
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -98,9 +97,9 @@ func TestProofFails(t *testing.T) {
 		{name: "the log was rolled back", err: certlog.ErrHead, reason: "not what it was known to be"},
 		{name: "a pack is late", object: ".zst", once: true},
 		{name: "the manifest is late", object: ".manifest", once: true},
-		{name: "no packs", object: ".zst", reason: "InternalError"},
-		{name: "no manifest", object: ".manifest", reason: "InternalError"},
-		{name: "no newest checkpoint", object: "/checkpoint", reason: "InternalError"},
+		{name: "no packs", object: ".zst", reason: "OperationAborted"},
+		{name: "no manifest", object: ".manifest", reason: "OperationAborted"},
+		{name: "no newest checkpoint", object: "/checkpoint", reason: "OperationAborted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,11 +120,10 @@ func TestProofFails(t *testing.T) {
 						if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, tt.object) {
 							return next.RoundTrip(r)
 						}
-						if failed <- struct{}{}; tt.once && len(failed) > 3 { // more than the client hides
+						if failed <- struct{}{}; tt.once && len(failed) > 3 {
 							return next.RoundTrip(r)
 						}
-						body := "<Error><Code>InternalError</Code><Message>made by the test</Message></Error>"
-						return &http.Response{StatusCode: 503, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+						return answered(r, http.StatusConflict, "OperationAborted"), nil
 					})
 				}
 			}
@@ -186,8 +184,7 @@ func TestPacks(t *testing.T) {
 				written = append(written, r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
 			}
 			if q.Has("list-type") && !listed {
-				body := "<Error><Code>AccessDenied</Code></Error>"
-				return &http.Response{StatusCode: 403, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+				return answered(r, http.StatusForbidden, "AccessDenied"), nil
 			}
 			return next.RoundTrip(r)
 		})

@@ -595,8 +595,8 @@ func (h *house) want(size uint64, format pca.AuditReportResponseFormat) []byte {
 // several parts.
 func (h *house) seedLarge(revoked float64) {
 	h.t.Helper()
-	h.chunk = 3 << 20
-	subject := "CN=" + strings.Repeat("x", 900)
+	h.chunk = bucket.MinPart/2 + 1
+	subject := "CN=" + strings.Repeat("x", 400)
 	h.seed(certlog.BlockSize, rand.New(rand.NewPCG(1, 1)), revoked, func() string { return subject })
 }
 

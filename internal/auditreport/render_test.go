@@ -101,7 +101,7 @@ func TestRender(t *testing.T) {
 		{"several blocks", 2*certlog.BlockSize + 4711, 0.05, 100, 0},
 		{"blocks too short for a part", 2*certlog.BlockSize + 100, 0.5, 0, 0},
 		{"parts inside of blocks", 2000, 0.1, 0, 20 << 10},
-		{"giant rows", 1500, 0.05, 10000, 40 << 10},
+		{"giant rows", 1000, 0.05, 3000, 12 << 10},
 		{"a part for every row", 60, 0.1, 0, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,6 +117,9 @@ func TestRender(t *testing.T) {
 				for _, format := range bothFormats {
 					want := h.replay(size, format)
 					for _, uniform := range []bool{false, true} {
+						if uniform && format == pca.AuditReportResponseFormat_CSV && size > certlog.BlockSize {
+							continue // long, and nothing new
+						}
 						l := newLayout(size, uniform)
 						if tt.small > 0 {
 							l.chunk, l.min = tt.small, tt.small

@@ -189,6 +189,13 @@ func (h *house) restart(t *testing.T, format pca.AuditReportResponseFormat, unif
 	t.Logf("%s uniform=%v: %d deaths, parts written %v", format, uniform, deaths, again)
 }
 
+// answered is an error of the bucket service. The SDK tries again by itself, and
+// waits, after some; not after OperationAborted.
+func answered(r *http.Request, status int, code string) *http.Response {
+	body := "<Error><Code>" + code + "</Code><Message>made by the test</Message></Error>"
+	return &http.Response{StatusCode: status, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
+}
+
 // TestTransient: errors that go away are waited for; those that stay end in
 // FAILED with a reason after RetryFor.
 func TestTransient(t *testing.T) {
@@ -214,8 +221,7 @@ func TestTransient(t *testing.T) {
 			h.wire = func(next http.RoundTripper) http.RoundTripper {
 				return roundTrip(func(r *http.Request) (*http.Response, error) {
 					if tt.matches(r) && n.Add(1) <= tt.times {
-						body := "<Error><Code>InternalError</Code><Message>made by the test</Message></Error>"
-						return &http.Response{StatusCode: 503, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+						return answered(r, http.StatusConflict, "OperationAborted"), nil
 					}
 					return next.RoundTrip(r)
 				})
@@ -236,7 +242,7 @@ func TestTransient(t *testing.T) {
 				same(t, "report", body, h.want(r.TreeSize, r.Format))
 				return
 			}
-			if r.Status != pca.AuditReportStatus_FAILED || !strings.Contains(r.Reason, "InternalError") || body != nil {
+			if r.Status != pca.AuditReportStatus_FAILED || !strings.Contains(r.Reason, "OperationAborted") || body != nil {
 				t.Errorf("status %s, reason %q, %d bytes", r.Status, r.Reason, len(body))
 			}
 			if objects, uploads := h.reports(); len(objects) != 0 || uploads != 0 {
