@@ -333,7 +333,7 @@ func (l *Log) build(ctx context.Context, all []*waiter) (batches []Batch, member
 		// A recovery is how a log comes back from a clock that was ahead.
 		recovery := EntryType(w.rec.Entry[1]) == TypeRecovery
 		if w.time < b.To.Time-MaxClockStep.Milliseconds() && !recovery {
-			w.refused = fmt.Errorf("appending to log %s: %w: the entry is of %s, the log has one of %s", w.ca, ErrClock, instant(w.time), instant(b.To.Time))
+			w.refused = &clockError{ca: w.ca, entry: w.time, log: b.To.Time}
 			continue
 		}
 		b.Records = append(b.Records, w.rec)
@@ -350,6 +350,30 @@ func (l *Log) build(ctx context.Context, all []*waiter) (batches []Batch, member
 		batches[i].To.seal()
 	}
 	return batches, members
+}
+
+// clockError is an ErrClock that callers of the API are told of, too.
+type clockError struct {
+	ca         string
+	entry, log int64 // milliseconds
+}
+
+func (e *clockError) Error() string {
+	return fmt.Sprintf("appending to log %s: %v: the entry is of %s, the log has one of %s. Set the server's clock right; if it was ahead before, the log takes entries from %s on, or sooner after chirograph log recover --force",
+		e.ca, ErrClock, instant(e.entry), instant(e.log), e.from())
+}
+
+func (e *clockError) from() string { return instant(e.log - MaxClockStep.Milliseconds()) }
+
+// Is implements errors.Is.
+func (e *clockError) Is(target error) bool { return target == ErrClock }
+
+// ErrorCode and ErrorMessage are what a front answers.
+func (e *clockError) ErrorCode() string { return "InternalFailure" }
+
+func (e *clockError) ErrorMessage() string {
+	return fmt.Sprintf("The server's clock is wrong, or was: it says %s, and the log of the certificate authority takes no entries that are dated before %s, since they would look back-dated. The operator of this server sets it right.",
+		instant(e.entry), e.from())
 }
 
 func instant(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339Nano) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -550,6 +551,13 @@ func TestClockWentBack(t *testing.T) {
 		_, err := l.Append(t.Context(), "ca", entry(tt.typ, tt.ms))
 		if errors.Is(err, ErrClock) != tt.clock || (err != nil) != tt.clock {
 			t.Errorf("type %d at %+d ms: %v", tt.typ, tt.ms-now, err)
+		}
+		told, ok := errors.AsType[interface {
+			error
+			ErrorMessage() string
+		}](fmt.Errorf("issuing: %w", err))
+		if ok != tt.clock || ok && (!strings.Contains(told.ErrorMessage(), "clock") || !strings.Contains(told.Error(), "log recover --force")) {
+			t.Errorf("the caller is told %v", told)
 		}
 	}
 }
