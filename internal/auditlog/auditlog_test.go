@@ -685,4 +685,11 @@ func TestScrub(t *testing.T) {
 	if err := h.log.Refused(testID); !errors.Is(err, certlog.ErrHead) || at.block != 1 {
 		t.Errorf("%v, %+v", err, at)
 	}
+	// That is no loss, and a new epoch would go on with entries that prove nothing.
+	for _, force := range []bool{false, true} {
+		_, err := h.Recover(t.Context(), testID, RecoverRequest{Force: force})
+		if e, ok := errors.AsType[*pca.Error](err); !ok || e.Code != pca.InvalidStateException || !strings.Contains(e.Message, "chirograph fsck") || h.log.Refused(testID) == nil {
+			t.Errorf("a damaged log is recovered: %v", err)
+		}
+	}
 }

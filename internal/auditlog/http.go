@@ -110,7 +110,7 @@ func (e *Endpoints) head(ctx context.Context, ca string, atLeast uint64) (*Signe
 		return recent.SignedHead, nil
 	}
 	h, err := e.Newest(ctx, ca, max(size, atLeast))
-	if errors.Is(err, certlog.ErrHead) {
+	if errors.Is(err, certlog.ErrHead) && !errors.Is(err, certlog.ErrDamaged) {
 		return nil, &pca.Error{Code: pca.InternalFailure, Message: "The log is not what others know of it: it was rolled back or rewritten. Nothing of it is signed until an administrator recovers it with chirograph log recover.", Err: err}
 	}
 	if err != nil {

@@ -285,5 +285,8 @@ func gone(err error) error {
 
 // refusedError tells the caller what a log that refuses entries needs.
 func refusedError(err error) error {
+	if errors.Is(err, certlog.ErrDamaged) {
+		return damaged(err)
+	}
 	return &pca.Error{Code: pca.InvalidStateException, Message: "The log of the certificate authority is behind, or differs from, what is known of it outside. Put the newest store back, or accept the loss with chirograph log recover.", Err: err}
 }

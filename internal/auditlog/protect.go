@@ -343,7 +343,7 @@ func (s *Service) scrubBlock(ctx context.Context, ca string, block uint64) error
 			}
 		}
 		if n := i >> 8; leaves[0] != want[n-block*blockNodes] {
-			return fmt.Errorf("%w: the entries [%d, %d) do not hash to the node above them: the store is damaged; chirograph fsck tells more", certlog.ErrHead, n<<8, (n+1)<<8)
+			return fmt.Errorf("%w: the entries [%d, %d) do not hash to the node above them; chirograph fsck tells more", certlog.ErrDamaged, n<<8, (n+1)<<8)
 		}
 		leaves = leaves[:0]
 		return nil

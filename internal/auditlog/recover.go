@@ -56,7 +56,11 @@ func (s *Service) Recover(ctx context.Context, ca string, in RecoverRequest) (*R
 	st := s.state(ca)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if s.Entries.Refused(ca) == nil && !in.Force {
+	refused := s.Entries.Refused(ca)
+	if errors.Is(refused, certlog.ErrDamaged) {
+		return nil, damaged(refused)
+	}
+	if refused == nil && !in.Force {
 		return nil, pca.Errorf(pca.InvalidStateException, "The log of the certificate authority agrees with all that is known of it here; a recovery would only break its history. Force it if you know that entries are lost.")
 	}
 	head, err := s.begun(ctx, ca)
@@ -119,11 +123,15 @@ func (s *Service) begun(ctx context.Context, ca string) (certlog.Head, error) {
 	head, err := s.Entries.Head(ctx, ca)
 	switch {
 	case errors.Is(err, certlog.ErrHead):
-		return head, &pca.Error{Code: pca.InvalidStateException, Message: "The stored log of the certificate authority is damaged, which no entry mends. Stop the server, look with chirograph fsck, and put a sound data folder back.", Err: err}
+		return head, damaged(err)
 	case err == nil && head.Size == 0:
 		return head, noLog(nil)
 	}
 	return head, err
+}
+
+func damaged(err error) error {
+	return &pca.Error{Code: pca.InvalidStateException, Message: "The stored log of the certificate authority is damaged, which no entry mends. Stop the server, look with chirograph fsck, and put a sound data folder back.", Err: err}
 }
 
 func noLog(err error) error {

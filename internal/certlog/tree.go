@@ -20,6 +20,10 @@ const tileHeight = 8
 // appended to such a log.
 var ErrHead = errors.New("log head failed its check")
 
+// ErrDamaged is an ErrHead that no recovery helps: entries, or hashes of them, are
+// not those that were committed.
+var ErrDamaged = fmt.Errorf("%w: the store is damaged", ErrHead)
+
 // add appends one leaf to the tree that h heads (Root is not kept up to date,
 // see Head.seal) and the nodes that the leaf completes to nodes. The edge must
 // belong to h alone.

@@ -257,7 +257,7 @@ func (c *checker) advance(n uint64) {
 }
 
 // Refusals are the reasons for which nothing may be appended to logs, by CA; an
-// error wraps certlog.ErrHead. A finding about the whole store is everybody's:
+// error wraps certlog.ErrDamaged. A finding about the whole store is everybody's:
 // key "".
 func (r *Result) Refusals() map[string]error {
 	refusals := map[string]error{}
@@ -266,7 +266,7 @@ func (r *Result) Refusals() map[string]error {
 		if f.Class == ClassKey { // the operation that needs the key says so itself
 			continue
 		}
-		refusals[f.CA] = errors.Join(refusals[f.CA], fmt.Errorf("%w: %s", certlog.ErrHead, f))
+		refusals[f.CA] = errors.Join(refusals[f.CA], fmt.Errorf("%w: %s", certlog.ErrDamaged, f))
 	}
 	return refusals
 }
