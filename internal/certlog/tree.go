@@ -3,7 +3,6 @@ package certlog
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -18,7 +17,18 @@ const tileHeight = 8
 // ErrHead says that a head contradicts itself or what this process saw of
 // the log before: the store was rolled back, rewritten or damaged. Nothing is
 // appended to such a log.
-var ErrHead = errors.New("log head failed its check")
+var ErrHead error = headError{}
+
+type headError struct{}
+
+func (headError) Error() string { return "log head failed its check" }
+
+// ErrorCode and ErrorMessage are what callers of the API are told.
+func (headError) ErrorCode() string { return "InternalFailure" }
+
+func (headError) ErrorMessage() string {
+	return "The log of the certificate authority is not what it was, so nothing is signed. The operator of this server finds the reason and the way out in the server's log."
+}
 
 // ErrDamaged is an ErrHead that no recovery helps: entries, or hashes of them, are
 // not those that were committed.
