@@ -396,6 +396,12 @@ func TestStoppedBeforeItsTurn(t *testing.T) {
 		s.small <- struct{}{}
 	}
 	stop := start(t, s)
+	// Its head is signed meanwhile: witnesses may be slow, and take no lane.
+	for deadline := time.Now().Add(time.Minute); h.report(out.AuditReportId).Checkpoint == nil; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no head was signed for a report that waits")
+		}
+	}
 	if p, err := s.Progress(t.Context(), testCA, out.AuditReportId); err != nil || p.Status != pca.AuditReportStatus_CREATING || p.Done != 0 || p.Total != 2 {
 		t.Errorf("progress %+v, %v", p, err)
 	}

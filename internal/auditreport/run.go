@@ -87,7 +87,7 @@ func (s *Service) takeWaiting() []*store.AuditReport {
 	return w
 }
 
-// run makes one report when it is its turn.
+// run makes one report.
 func (s *Service) run(ctx context.Context, r *store.AuditReport) {
 	s.mu.Lock()
 	j := s.jobs[r.ID]
@@ -101,13 +101,7 @@ func (s *Service) run(ctx context.Context, r *store.AuditReport) {
 	if r.TreeSize <= certlog.BlockSize {
 		lane = s.small
 	}
-	select {
-	case lane <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	defer func() { <-lane }()
-	j.run(ctx)
+	j.run(ctx, lane)
 }
 
 // job is the making of one report.
@@ -124,8 +118,39 @@ type job struct {
 // errMoved says that someone else decided about the report meanwhile.
 var errMoved = errors.New("the report's record was changed by someone else")
 
+// turn makes one attempt in a lane, and tells how long it waited for it. The lane
+// is free while the witnesses of the log are asked, and between attempts.
+func (j *job) turn(ctx context.Context, lane chan struct{}) (waited time.Duration, err error) {
+	leave, err := enter(ctx, j.service.heads)
+	if err != nil {
+		return 0, err
+	}
+	_, err = j.head(ctx)
+	leave()
+	if err != nil {
+		return 0, err
+	}
+	ready := time.Now()
+	if leave, err = enter(ctx, lane); err != nil {
+		return 0, err
+	}
+	defer leave()
+	waited = time.Since(ready)
+	return waited, j.attempt(ctx)
+}
+
+// enter waits for a place in a lane.
+func enter(ctx context.Context, lane chan struct{}) (leave func(), err error) {
+	select {
+	case lane <- struct{}{}:
+		return func() { <-lane }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // run tries until the report is SUCCESS or FAILED, or ctx ends.
-func (j *job) run(ctx context.Context) {
+func (j *job) run(ctx context.Context, lane chan struct{}) {
 	// The record may be older than its last owner's work.
 	fresh, err := j.service.cfg.Reports.Report(ctx, j.report.CA, j.report.ID)
 	if err != nil {
@@ -140,10 +165,13 @@ func (j *job) run(ctx context.Context) {
 	}
 	started := time.Now()
 	pause := j.service.backoff
-	var failing time.Time // since when nothing went forward
+	var failing time.Time // since when nothing went forward, but for waiting its turn
 	for {
 		before := j.bytes.Load() + j.packs.Load()
-		err := j.attempt(ctx)
+		waited, err := j.turn(ctx, lane)
+		if !failing.IsZero() {
+			failing = failing.Add(waited)
+		}
 		if err == nil {
 			j.log.InfoContext(ctx, "audit report written", "tree", j.report.TreeSize, "root", j.root, "rows", j.report.Rows, "revoked", j.report.Revoked, "bytes", j.report.Bytes, "took", time.Since(started))
 			return

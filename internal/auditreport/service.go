@@ -112,6 +112,7 @@ type Service struct {
 
 	// A report of at most one block never waits for a long one.
 	large, small chan struct{}
+	heads        chan struct{} // taken while witnesses are asked
 
 	mu      sync.Mutex
 	waiting []*store.AuditReport // accepted, not yet taken by Run
@@ -124,6 +125,7 @@ const (
 	defaultMemory   = 48 << 20
 	defaultWorkers  = 2
 	smallReports    = 4 // small reports at a time; large ones go one by one, since each takes all of Memory
+	headsAtOnce     = 32
 )
 
 // New makes a Service. Nothing runs before Run.
@@ -157,7 +159,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, backoff: time.Second, again: lookAgain,
-		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports),
+		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports), heads: make(chan struct{}, headsAtOnce),
 		jobs: map[string]*job{}, wake: make(chan struct{}, 1),
 	}, nil
 }
