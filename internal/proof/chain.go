@@ -43,7 +43,7 @@ func (l *replay) keys() []logKey {
 				l.find(index, ClassLogRules, "is a recovery that does not follow from what was before")
 				continue
 			}
-			l.recovered(index, now, epoch, size)
+			l.recovered(index, e.Time, now, epoch, size)
 			if size <= index && size > 0 {
 				if had, _, err := l.rootAt(size); err == nil && had != root {
 					l.find(index, ClassLogRules, "recovers a log whose first %d entries are others", size)
@@ -107,11 +107,19 @@ func (l *replay) checkSigned(chain []logKey) {
 }
 
 // recovered says what a recovery at an index kept of the epoch that it ended,
-// of which so many entries were known.
-func (l *replay) recovered(index uint64, before logKey, epoch int, known uint64) {
+// of which so many entries were known, and whether it set the log's clock back.
+func (l *replay) recovered(index uint64, at int64, before logKey, epoch int, known uint64) {
 	lost := uint64(0)
 	if known > index {
 		lost = known - index
 	}
-	l.res.Epochs = append(l.res.Epochs, fmt.Sprintf("epoch %d; epoch %d was known with %d entries, %d survive, %d lost", epoch, before.epoch, max(known, index), index, lost))
+	words := fmt.Sprintf("epoch %d; epoch %d was known with %d entries, %d survive, %d lost", epoch, before.epoch, max(known, index), index, lost)
+	latest := l.blocks[index/certlog.BlockSize].peak
+	for b := before.from / certlog.BlockSize; b < index/certlog.BlockSize; b++ {
+		latest = max(latest, l.blocks[b].newer)
+	}
+	if at < latest-delta {
+		words += fmt.Sprintf("; epoch %d begins at %s, and an entry before it is dated %s", epoch, stamp(at), stamp(latest))
+	}
+	l.res.Epochs = append(l.res.Epochs, words)
 }

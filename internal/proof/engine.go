@@ -69,6 +69,9 @@ func (v *verifier) run(ctx context.Context) (*Result, error) {
 	if m.Rendering != rendering.Version {
 		return v.res, fmt.Errorf("%w: the report is of rendering version %d, this program knows %d; use a newer one", ErrCannotCheck, m.Rendering, rendering.Version)
 	}
+	if v.Quick && (v.Serials || len(v.Seen) > 0) {
+		return v.res, fmt.Errorf("%w: serial numbers and certificates that were seen are looked up in the log, which a quick verification does not read", ErrCannotCheck)
+	}
 	v.m = m
 	r := v.res
 	r.Manifest, r.Report, r.CA, r.Origin, r.Created = m, m.Report, m.CA, m.Origin, time.UnixMilli(m.Created).UTC()
@@ -253,26 +256,56 @@ func (v *verifier) checkKnownQuick(previous error) {
 		v.fail(Consistency, ClassSplitView, "The log of the report before, with %d entries, did not grow into this one: %v.", m.Previous.Size, previous)
 		return
 	}
-	matched := 0
-	for _, k := range v.Known {
-		if k.Origin != m.Origin {
-			continue
-		}
-		switch {
-		case k.Size == m.Size && k.Root != m.Root, m.Previous != nil && k.Size == m.Previous.Size && k.Root != m.Previous.Root:
-			if v.genuine(&k, nil) {
-				v.fail(Consistency, ClassSplitView, "There are two histories: %s has other first %d entries.", k.Source, k.Size)
-				return
-			}
-		case k.Size == m.Size, m.Previous != nil && k.Size == m.Previous.Size:
-			matched++
+	var matched, newest uint64
+	for i := range v.Known {
+		k := &v.Known[i]
+		base, epoch := splitOrigin(k.Origin, m.CA)
+		switch same := k.Origin == m.Origin; {
+		case !v.genuine(k, nil):
+		case v.elsewhere(k):
+			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log of the CA %s, which has the same key.", k.Source, k.manifest.CA)
+			return
+		case base == "":
+		case base != v.base, same && v.forks(k):
+			v.fail(Consistency, ClassSplitView, "There are two histories: %s has another one of %d entries.", k.Source, k.Size)
+			return
+		case epoch > v.epoch:
+			v.fail(Consistency, ClassRollback, "The log was in epoch %d already (%s); this report is of epoch %d.", epoch, k.Source, v.epoch)
+			return
+		case same && v.compared(k):
+			matched, newest = matched+1, max(newest, k.Size)
 		}
 	}
-	if matched > 0 {
+	// What was remembered together agrees, so the newest speaks for all before it.
+	open := slices.ContainsFunc(v.Known, func(k KnownHead) bool {
+		older := k.manifest == nil && k.signed == nil && k.Size < newest
+		return k.OfCA(m.CA) && !(k.Origin == m.Origin && (v.compared(&k) && !v.forks(&k) || older))
+	})
+	switch {
+	case matched > 0 && !open:
 		v.set(Consistency, Pass, "The log grew from what was known before.")
-		return
+	case matched > 0:
+		v.set(Consistency, Unknown, "The log grew from a part of what was known before; the rest cannot be compared without the log.")
+	default:
+		v.set(Consistency, Unknown, "The tree of no earlier report or checkpoint that was given can be compared without the log.")
 	}
-	v.set(Consistency, Unknown, "The tree of no earlier report or checkpoint that was given can be compared without the log.")
+}
+
+// elsewhere tells whether a known head is of a log of the same CA key under
+// another CA's name.
+func (v *verifier) elsewhere(k *KnownHead) bool {
+	return k.manifest != nil && k.manifest.CA != v.m.CA && string(k.manifest.SPKI) == string(v.m.SPKI)
+}
+
+// compared tells whether the manifest itself has the tree of a known head of
+// the same log.
+func (v *verifier) compared(k *KnownHead) bool {
+	return k.Size == v.m.Size || v.m.Previous != nil && k.Size == v.m.Previous.Size
+}
+
+// forks tells whether the manifest has another tree of that size.
+func (v *verifier) forks(k *KnownHead) bool {
+	return k.Size == v.m.Size && k.Root != v.m.Root || v.m.Previous != nil && k.Size == v.m.Previous.Size && k.Root != v.m.Previous.Root
 }
 
 // genuine tells whether a known head is evidence: it was accepted before, or
@@ -456,7 +489,7 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 			}
 		}
 		switch {
-		case base == "" && k.manifest != nil && string(k.manifest.SPKI) == string(m.SPKI) && v.genuine(k, keys):
+		case v.elsewhere(k) && v.genuine(k, keys):
 			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log of the CA %s, which has the same key.", k.Source, k.manifest.CA)
 		case base == "":
 			others++
@@ -514,6 +547,7 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 	switch {
 	case v.status(Consistency) == Fail:
 	case len(doubtful) > 0:
+		v.res.doubtful = true
 		v.set(Consistency, Unknown, "A checkpoint that was given does not fit this log.%s", words)
 	case len(lost) > 0:
 		v.set(Consistency, Unknown, "Not all that was known of this log before is in it any more; it grew from %d of the %d known tree heads.%s", matched, matched+len(lost), words)

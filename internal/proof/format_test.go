@@ -113,6 +113,10 @@ func TestManifest(t *testing.T) {
 		"no parts":          func(m *proof.Manifest) { m.Parts = nil },
 		"parts too short":   func(m *proof.Manifest) { m.Parts = m.Parts[:1] },
 		"rows > entries":    func(m *proof.Manifest) { m.Parts[0].Rows = 65537 },
+		"rows > bytes": func(m *proof.Manifest) {
+			m.Parts[0].Hi, m.Parts[1].Hi, m.Size = 1<<40, 1<<41, 1<<41
+			m.Issued, m.Parts[0].Rows = m.Issued-m.Parts[0].Rows+1<<39, 1<<39
+		},
 		"half endorsement":  func(m *proof.Manifest) { m.Endorsement.Signature = nil },
 		"previous longer":   func(m *proof.Manifest) { m.Previous.Size = m.Size + 1 },
 		"proof of nothing":  func(m *proof.Manifest) { m.Previous = nil },

@@ -178,6 +178,15 @@ func TestRecovery(t *testing.T) {
 	if r := verify(t, c); r.Epoch != 2 || len(r.Epochs) != 1 || r.Epochs[0] != "epoch 2; epoch 1 was known with 150 entries, 120 survive, 30 lost" {
 		t.Errorf("epoch %d: %q", r.Epoch, r.Epochs)
 	}
+	// A recovery ends what a clock that was ahead dated, and says so: nothing is dated back behind it.
+	ahead := recovered(firstSize)
+	for i := 100; i < 120; i++ {
+		ahead[i].Time += day
+	}
+	c = config(w.ca, w.build(ahead, o))
+	if r := verify(t, c); r.ExitCode() != 3 || !strings.Contains(r.Epochs[0], "; epoch 2 begins at 2026-") {
+		t.Errorf("a clock set back: %+v, %q", r.Verdicts, r.Epochs)
+	}
 	lie := recovered(110)
 	lie[50].Subject = []byte("CN=rewritten in the recovery")
 	c = config(w.ca, w.build(lie, o))
@@ -221,6 +230,24 @@ func TestOlderReport(t *testing.T) {
 	if got := class(verify(t, c)); got != proof.ClassSplitView {
 		t.Errorf("quick: %q", got)
 	}
+	// One head that agrees does not speak for others, before it or after it.
+	shorter := w.build(without(append(w.copied()[:201:201], w.entries[secondSize-1]), 200, false), prooftest.Options{Previous: &proof.Previous{Report: reportID, Size: firstSize, Root: w.first.M.Root}})
+	c = config(w.ca, shorter)
+	c.Quick, c.Known = true, append(known(t, w.first), known(t, w.second)...)
+	if r := verify(t, c); r.ExitCode() != 3 {
+		t.Errorf("quick: a longer log is known: %+v", r.Verdicts)
+	}
+	for _, k := range []*prooftest.Bundle{w.secondLog("elsewhere.example.com", testCA), w.secondLog("pca.example.com", otherCA)} {
+		c = config(w.ca, w.second)
+		c.Quick, c.Known = true, append(known(t, w.first), known(t, k)...)
+		if got := class(verify(t, c)); got != proof.ClassSplitView {
+			t.Errorf("quick: %q", got)
+		}
+	}
+	c.Seen, c.Known = [][]byte{w.ca.Certificate}, nil
+	if _, err := proof.Verify(t.Context(), c); !errors.Is(err, proof.ErrCannotCheck) {
+		t.Errorf("quick, with certificates that were seen: %v", err)
+	}
 }
 
 // TestForgedEvidence: a checkpoint that no key of the log signed accuses nobody.
@@ -233,10 +260,11 @@ func TestForgedEvidence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := config(w.ca, w.second)
+		c := config(w.ca, w.build(w.entries, prooftest.Options{Cosign: cosign(w.witness)}))
 		if c.Known, err = proof.ParseKnown(forged, "forged"); err != nil {
 			t.Fatal(err)
 		}
+		c.Policy = w.policy(1, w.witness)
 		if r := verify(t, c); r.Verdict(proof.Consistency).Status != proof.Unknown || r.ExitCode() != 3 {
 			t.Errorf("%+v", r.Verdicts)
 		}

@@ -162,7 +162,7 @@ func (m *Manifest) check() error {
 	var rows uint64
 	var size int64
 	for i, p := range m.Parts {
-		if p.Hi <= last.Hi || p.Length < 1 || p.Length > m.Bytes-size || p.Rows > p.Hi-last.Hi {
+		if p.Hi <= last.Hi || p.Length < 1 || p.Length > m.Bytes-size || p.Rows > p.Hi-last.Hi || p.Rows > uint64(p.Length) {
 			return malformed("part %d ends at entry %d, after %d, with %d bytes and %d rows", i+1, p.Hi, last.Hi, p.Length, p.Rows)
 		}
 		last, rows, size = p, rows+p.Rows, size+p.Length

@@ -56,6 +56,7 @@ type replay struct {
 type block struct {
 	root          tlog.Hash // of its hashed entries
 	oldest, newer int64     // times of the entries that count: the earliest and the latest
+	peak          int64     // the latest before a recovery
 	recovered     bool      // newer is that of the entries from the last recovery on, oldest of those before the first
 
 	mu          sync.Mutex
@@ -346,7 +347,7 @@ func (w *worker) check(blk *block, index uint64, raw []byte) {
 	}
 	if e.Type == certlog.TypeRecovery {
 		// What a log was dated while its clock was ahead ends here, visibly.
-		blk.recovered, blk.newer = true, 0
+		blk.recovered, blk.peak, blk.newer = true, max(blk.peak, blk.newer), 0
 	}
 	if e.Time < blk.newer-delta {
 		w.find(index, ClassBackDated, "is dated %s, after one of %s", stamp(e.Time), stamp(blk.newer))

@@ -495,6 +495,15 @@ func matrix() []tampering {
 		{name: "a second log under another id", want: proof.ClassSplitView, alone: "", change: func(w *world) *prooftest.Bundle {
 			return w.secondLog("pca.example.com", otherCA)
 		}},
+		{name: "the CA under another ARN", want: proof.ClassSplitView, alone: "", change: func(w *world) *prooftest.Bundle {
+			ca := *w.ca
+			ca.ARN = strings.Replace(ca.ARN, "us-east-1", "eu-west-1", 1)
+			b, err := ca.Bundle(prooftest.Slice(w.entries), prooftest.Options{Report: reportID2, Format: "JSON"})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return b
+		}},
 		{name: "a certificate's signature as endorsement", want: proof.ClassAuditKey, alone: "-", change: func(w *world) *prooftest.Bundle {
 			return w.build(w.entries, prooftest.Options{Endorsement: &proof.Endorsement{Algorithm: "SHA256WITHECDSA", Signature: w.ca.Certificate[len(w.ca.Certificate)-71:]}})
 		}},

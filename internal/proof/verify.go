@@ -104,6 +104,8 @@ type Result struct {
 	Sample    []SampledRow `json:"sample,omitempty"`
 	NotProven []string     `json:"notProven"` // in words
 
+	doubtful bool // something was given that is neither of this log nor evidence against it
+
 	// Head is the tree head to remember when the report is accepted.
 	Head *KnownHead `json:"-"`
 }
@@ -123,8 +125,9 @@ func (r *Result) Verdict(name string) Verdict {
 }
 
 // ExitCode is what a program says: 1 when something failed, 3 when nothing
-// failed but nothing from earlier anchors the log, nobody vouches for its key,
-// or it was recovered from a loss, and 0 otherwise.
+// failed but nothing from earlier anchors the log, or something from earlier
+// does not fit it, nobody vouches for its key, or it was recovered from a loss,
+// and 0 otherwise.
 func (r *Result) ExitCode() int {
 	for _, v := range r.Verdicts {
 		if v.Status == Fail {
@@ -132,7 +135,7 @@ func (r *Result) ExitCode() int {
 		}
 	}
 	anchored := r.Verdict(Consistency).Status == Pass || r.Verdict(Witnesses).Status == Pass
-	if !anchored || r.Verdict(Authenticity).Status != Pass || r.Epoch > 1 {
+	if !anchored || r.doubtful || r.Verdict(Authenticity).Status != Pass || r.Epoch > 1 {
 		return 3
 	}
 	return 0

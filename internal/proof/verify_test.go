@@ -79,7 +79,7 @@ func TestVerifyBlocks(t *testing.T) {
 		}
 		for _, quick := range []bool{false, true} {
 			c := config(ca, b)
-			c.Quick, c.Serials = quick, true
+			c.Quick, c.Serials = quick, !quick
 			r := verify(t, c)
 			if r.ExitCode() != 3 || class(r) != "" || !quick && r.Verdict(proof.Completeness).Status != proof.Pass {
 				t.Errorf("%+v, quick=%v: %+v", tt, quick, r.Verdicts)
