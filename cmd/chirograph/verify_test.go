@@ -154,7 +154,7 @@ func TestFsckCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(exitOK, "2 certificate authorities")
-	check(exitOK, "clean", "--quick", "--ca", a.arn)
+	check(exitOK, "not certificates and revocations", "--quick", "--ca", a.arn)
 	check(exitCannotCheck, "no such record", "--ca", strings.Replace(a.arn, a.arn[len(a.arn)-3:], "zzz", 1))
 	if left := must(filepath.Glob(filepath.Join(i.DataDir, "chirograph.db*")))(t); len(left) != 1 {
 		t.Errorf("it left %v", left)
