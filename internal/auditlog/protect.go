@@ -154,6 +154,10 @@ func (s *Service) look(ctx context.Context, ca string, sign bool, silent *silenc
 		return
 	}
 	head, err := s.Entries.Head(ctx, ca)
+	if errors.Is(err, certlog.ErrHead) {
+		s.refuse(ctx, st, ca, err)
+		return
+	}
 	if err == nil && head.Size > 0 && !st.compared {
 		err = s.compare(ctx, st, ca, &head, silent)
 	}

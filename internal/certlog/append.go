@@ -393,7 +393,8 @@ func (l *Log) newest(ctx context.Context, ca string) (Head, error) {
 }
 
 // Head reads the head of a log: everything below it is durable. The error
-// wraps ErrHead when it contradicts itself or a head that was seen earlier.
+// wraps ErrHead when it contradicts itself or a head that was seen earlier; the
+// log refuses records from then on.
 func (l *Log) Head(ctx context.Context, ca string) (Head, error) {
 	// Taken before the read: commits meanwhile must not make it look old.
 	l.mu.Lock()
@@ -404,7 +405,11 @@ func (l *Log) Head(ctx context.Context, ca string) (Head, error) {
 		return Head{}, fmt.Errorf("reading head of log %s: %w", ca, err)
 	}
 	if err := h.Check(&earlier); err != nil {
-		return Head{}, fmt.Errorf("checking log %s: %w", ca, err)
+		err = fmt.Errorf("checking log %s: %w", ca, err)
+		if l.Refused(ca) == nil {
+			l.Refuse(ca, err)
+		}
+		return Head{}, err
 	}
 	if h.Size == 0 {
 		h.seal()

@@ -390,6 +390,9 @@ func TestFailClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if l.Refused("a") == nil || l.CountRefused() != 1 {
+		t.Errorf("%v, %d logs are counted that take no entries", l.Refused("a"), l.CountRefused())
+	}
 	// The same in one batch.
 	entered, release := hold(m)
 	var wg sync.WaitGroup
