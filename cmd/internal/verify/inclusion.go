@@ -39,6 +39,9 @@ func verifyInclusion(w io.Writer, o *options) error {
 	if err := in.trust(&proof.Manifest{}, o); err != nil {
 		return err
 	}
+	if err := issuedBy(ders[0], in.config.CACertificates); err != nil {
+		return err
+	}
 	keys, err := inclusionKeys(string(text), in.config.CACertificates, o)
 	if err != nil {
 		return err
@@ -61,6 +64,28 @@ func verifyInclusion(w io.Writer, o *options) error {
 		return &Error{exitTampered, "the certificate was not issued by this log, the proof was changed, or the log's key is another one", err}
 	}
 	return cannotCheck("", "%w", err)
+}
+
+// issuedBy checks that one of the CAs that were given, if any were, issued the
+// certificate: a log can hold whatever its server wrote.
+func issuedBy(der []byte, cas [][]byte) error {
+	if len(cas) == 0 {
+		return nil
+	}
+	cert, err := issuance.ReadCertificate(der)
+	if err != nil {
+		return cannotCheck("give the certificate as PEM or DER", "--cert: %w", err)
+	}
+	for _, ca := range cas {
+		c, err := issuance.ReadCertificate(ca)
+		if err != nil {
+			return cannotCheck("give the CA's certificate as PEM or DER", "--ca-certificate: %w", err)
+		}
+		if cert.SignedBy(c.SPKI) == nil {
+			return nil
+		}
+	}
+	return &Error{exitTampered, "", errors.New("the certificate was not issued by the CA of --ca-certificate")}
 }
 
 // inclusionKeys are the keys that the proof's log may have: those that were
@@ -111,6 +136,6 @@ func printInclusion(w io.Writer, output string, in inclusion) error {
 		return e.Encode(in)
 	}
 	_, err := fmt.Fprintf(w, "certificate  %s, %s\nissued at    %s\nlog          %s: among its first %d entries\n\nVerified: the CA's log has this certificate, so every report since must list it.\nNot proven by this: that it was not revoked since, and that the log shows everybody the same.\n",
-		in.Serial, in.Subject, in.IssuedAt.Format(time.RFC3339), in.Origin, in.Entries)
+		in.Serial, plain(in.Subject), in.IssuedAt.Format(time.RFC3339), in.Origin, in.Entries)
 	return err
 }

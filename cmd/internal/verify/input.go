@@ -38,6 +38,9 @@ func gather(report string, o *options) (*input, error) {
 	if o.quick && (o.seen != "" || o.serials) {
 		return nil, cannotCheck("leave --quick out", "--seen and --serials need the log, which --quick does not read")
 	}
+	if name := strings.TrimSuffix(filepath.Base(report), filepath.Ext(report)); c.ReportID == "" && isID(name) {
+		c.ReportID = name // it lies under its id in the bucket: another one there is a swap
+	}
 	if in.report, err = os.Open(report); err != nil {
 		return nil, cannotCheck("name the report's file, as it was downloaded", "opening the report: %w", err)
 	}
@@ -94,6 +97,12 @@ func gather(report string, o *options) (*input, error) {
 	}
 	ok = true
 	return in, nil
+}
+
+// isID tells whether a name is a report's id, a UUID.
+func isID(name string) bool {
+	hex := strings.ReplaceAll(name, "-", "")
+	return len(name) == 36 && len(hex) == 32 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
 func isFolder(path string) bool {

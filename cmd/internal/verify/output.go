@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func print(w io.Writer, r *proof.Result, o *options, remembered bool) error {
 	if len(r.Sample) > 0 {
 		fmt.Fprintf(b, "\nThe rows that the nonce %q draws, %d of %d; look each up at its owner:\n", o.nonce, len(r.Sample), r.Rows)
 		for _, s := range r.Sample {
-			fmt.Fprintf(b, "  row %d, byte %d, serial %s: %s\n", s.Row, s.Offset, s.Serial, strings.TrimRight(s.Text, "\r\n,"))
+			fmt.Fprintf(b, "  row %d, byte %d, serial %s: %s\n", s.Row, s.Offset, s.Serial, plain(strings.TrimRight(s.Text, "\r\n,")))
 		}
 	}
 	if len(r.NotProven) > 0 {
@@ -62,6 +63,20 @@ func print(w io.Writer, r *proof.Result, o *options, remembered bool) error {
 		fmt.Fprintf(b, "Remembered in %s: the next report of this CA is checked against this one.\n", o.state)
 	}
 	return b.Flush()
+}
+
+// plain is a text from a log with all that a terminal might act on written out:
+// who asks for a certificate chooses its subject.
+func plain(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // wrap breaks a text into lines of readable length, all but the first with an
@@ -94,6 +109,8 @@ func meaning(r *proof.Result, paint func(code, text string) string) string {
 	case code == exitTampered:
 		text = "Not as it should be: see the lines marked FAIL."
 		text = paint("1;31", text)
+	case code == exitOK && r.Verdict(proof.Completeness).Status != proof.Pass:
+		text = paint("1;32", "The file is the one that was signed, of a log that grew from what was known. Whether it is complete was not asked (--quick).")
 	case code == exitOK:
 		text = paint("1;32", "Verified.")
 	case r.Verdict(proof.Authenticity).Status != proof.Pass:

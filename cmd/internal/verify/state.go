@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,8 @@ import (
 // keys that signed them, oldest first.
 type state []proof.KnownHead
 
-// headsKept is how many heads of a log are remembered: the first one and the
-// newest.
+// headsKept is how many heads of a log are remembered: the smallest and the
+// largest.
 const headsKept = 64
 
 // defaultState is the file that remembers unless --state names another.
@@ -53,40 +54,39 @@ func ofCA(known []proof.KnownHead, caARN string) []proof.KnownHead {
 	return slices.DeleteFunc(slices.Clone(known), func(k proof.KnownHead) bool { return !k.OfCA(caARN) })
 }
 
-// remember writes the state with one more head, in one step: a crash leaves
-// the old file or the new one. It is false when the head was known.
-func (s state) remember(file string, head *proof.KnownHead) (bool, error) {
-	same := func(k proof.KnownHead) bool { return k.Origin == head.Origin && k.Size == head.Size }
+// remember adds a head to the state file. It is false when the head was known.
+// The file is read anew under a lock, so that what other verifications remember
+// meanwhile stays; and written in one step: a crash leaves the old file or the
+// new one.
+func remember(file string, head *proof.KnownHead) (bool, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return false, err
+	}
+	l, err := os.OpenFile(file+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer l.Close()
+	if err := lock(l); err != nil {
+		return false, fmt.Errorf("locking the state file: %w", err)
+	}
+	s, err := readState(file)
+	if err != nil {
+		return false, err
+	}
+	same := func(k proof.KnownHead) bool {
+		return k.Origin == head.Origin && k.Size == head.Size && k.Root == head.Root
+	}
 	if slices.ContainsFunc(s, same) {
 		return false, nil
 	}
-	s = append(s, *head)
-	of := 0
-	for i := range s {
-		if s[i].Origin == head.Origin {
-			of++
-		}
-	}
-	if of > headsKept {
-		first := true
-		drop := slices.IndexFunc(s, func(k proof.KnownHead) bool {
-			if k.Origin != head.Origin {
-				return false
-			}
-			if first {
-				first = false
-				return false
-			}
-			return true
-		})
-		s = slices.Delete(s, drop, drop+1)
-	}
+	s = append(s, *head).trim(head.Origin)
 	var text strings.Builder
 	for i := range s {
 		text.WriteString(s[i].StateLine())
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return false, err
+	if text.Len() > maxSmall {
+		return false, fmt.Errorf("%s is full", file) // it could not be read again
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
 	if err != nil {
@@ -98,4 +98,20 @@ func (s state) remember(file string, head *proof.KnownHead) (bool, error) {
 		err = os.Rename(f.Name(), file)
 	}
 	return true, err
+}
+
+// trim leaves headsKept heads of a log: the smallest and the largest, whatever
+// the order in which they were accepted.
+func (s state) trim(origin string) state {
+	var of []int
+	for i := range s {
+		if s[i].Origin == origin {
+			of = append(of, i)
+		}
+	}
+	if len(of) <= headsKept {
+		return s
+	}
+	slices.SortFunc(of, func(a, b int) int { return cmp.Compare(s[a].Size, s[b].Size) })
+	return slices.Delete(s, of[1], of[1]+1)
 }

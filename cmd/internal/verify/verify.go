@@ -204,7 +204,7 @@ func verifyReport(ctx context.Context, stdout, stderr io.Writer, path string, o 
 	remembered := false
 	vouched := result.Verdict(proof.Authenticity).Status == proof.Pass
 	if (code == exitOK || code == exitNotAnchored) && vouched && !o.quick && o.state != "off" && result.Head != nil {
-		if remembered, err = in.state.remember(o.state, result.Head); err != nil {
+		if remembered, err = remember(o.state, result.Head); err != nil {
 			return cannotCheck("name another file with --state, or --state off", "remembering the log: %w", err)
 		}
 	}

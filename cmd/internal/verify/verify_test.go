@@ -1,0 +1,161 @@
+package verify
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/proof/prooftest"
+)
+
+const (
+	caID      = "11111111-2222-3333-4444-555555555555"
+	reportID  = "aaaaaaaa-0000-4000-8000-000000000001"
+	reportID2 = "aaaaaaaa-0000-4000-8000-000000000002"
+)
+
+// run is the program with a command line.
+func run(t *testing.T, args ...string) (code int, output string) {
+	t.Helper()
+	var out bytes.Buffer
+	code = Main(t.Context(), args, "version", &out, &out)
+	return code, out.String()
+}
+
+// files is a CA with a report in a folder, beside the CA's certificate.
+func files(t *testing.T, change func([]certlog.Entry)) (ca *prooftest.CA, report, caFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	ca, err := prooftest.NewCA(caID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := ca.Typical(60, reportID, "CSV").Entries()
+	change(entries)
+	if report, err = ca.WriteFiles(dir, prooftest.Slice(entries), prooftest.Options{Report: reportID, Format: "CSV"}); err != nil {
+		t.Fatal(err)
+	}
+	caFile = filepath.Join(dir, "ca.der")
+	if err := os.WriteFile(caFile, ca.Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return ca, report, caFile
+}
+
+// TestReportUnderAnotherID: who can write the bucket puts an older report, with
+// its manifest, where the newest is.
+func TestReportUnderAnotherID(t *testing.T) {
+	t.Parallel()
+	_, report, caFile := files(t, func([]certlog.Entry) {})
+	for _, suffix := range []string{"", proof.ManifestSuffix} {
+		for _, name := range []string{reportID2 + ".csv", "mine.csv"} {
+			if err := os.Link(report+suffix, filepath.Join(filepath.Dir(report), name+suffix)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, want := range map[string]int{reportID + ".csv": 3, reportID2 + ".csv": 1, "mine.csv": 3} {
+		if code, out := run(t, filepath.Join(filepath.Dir(report), name), "--ca-certificate", caFile, "--state", "off"); code != want {
+			t.Errorf("%s: exit code %d, want %d:\n%s", name, code, want, out)
+		}
+	}
+}
+
+// TestTerminal: what a requester writes into a subject does not reach the
+// terminal as a command.
+func TestTerminal(t *testing.T) {
+	t.Parallel()
+	_, report, caFile := files(t, func(e []certlog.Entry) { e[5].Subject = []byte("CN=\x1b[2K\u009b2K\u202ex\x7f") })
+	code, out := run(t, report, "--ca-certificate", caFile, "--state", "off", "--sample", "100%", "--nonce", "n")
+	if code != 3 || strings.ContainsAny(out, "\x1b\u009b\u202e\x7f") || !strings.Contains(out, `CN=\x1b[2K\u009b2K\u202ex\x7f`) {
+		t.Errorf("exit code %d:\n%q", code, out)
+	}
+}
+
+func TestQuickIsNotComplete(t *testing.T) {
+	t.Parallel()
+	_, report, caFile := files(t, func([]certlog.Entry) {})
+	args := []string{report, "--ca-certificate", caFile, "--state", "off", "--known", report + proof.ManifestSuffix, "--quick"}
+	if code, out := run(t, args...); code != 0 || strings.Contains(out, "Verified") || !strings.Contains(out, "Whether it is complete was not asked") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if code, out := run(t, append(args, "--serials")...); code != 2 {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+// TestInclusionOfAnother: a log that is trusted holds a certificate that the CA
+// did not issue.
+func TestInclusionOfAnother(t *testing.T) {
+	t.Parallel()
+	other, err := prooftest.NewCA(caID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, report, caFile := files(t, func([]certlog.Entry) {})
+	certFile := filepath.Join(filepath.Dir(report), "cert.der")
+	if err := os.WriteFile(certFile, other.Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := run(t, "--inclusion", report, "--cert", certFile, "--ca-certificate", caFile, "--log-key", ca.LogKey, "--state", "off")
+	if code != 1 || !strings.Contains(out, "not issued by the CA") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+// TestRemember: several verifications at a time lose nothing, and the smallest
+// and the largest head of a log stay.
+func TestRemember(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "state", "known-logs")
+	head := func(ca int, size uint64) *proof.KnownHead {
+		return &proof.KnownHead{Origin: fmt.Sprintf("pca.example.com/audit/%d", ca), Size: size, Root: tlog.Hash{byte(ca)}, Key: "k", Time: 1}
+	}
+	var all sync.WaitGroup
+	for ca := range 8 {
+		all.Go(func() {
+			for size := range uint64(4) {
+				if added, err := remember(file, head(ca, 10-size)); !added || err != nil {
+					t.Error(added, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for size := range uint64(headsKept) {
+		if _, err := remember(file, head(0, 9+size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := remember(file, head(0, 8)); err != nil { // an older report
+		t.Fatal(err)
+	}
+	s, err := readState(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var of []uint64
+	for _, k := range s {
+		if k.Origin == head(0, 0).Origin {
+			of = append(of, k.Size)
+		}
+	}
+	if len(s) != headsKept+7*4 || len(of) != headsKept || slices.Min(of) != 7 || slices.Max(of) != 9+headsKept-1 {
+		t.Errorf("%d heads, of one log %d", len(s), of)
+	}
+	// Another tree of the same size is not the same.
+	fork := head(1, 10)
+	fork.Root[1] = 1
+	if added, err := remember(file, fork); !added || err != nil {
+		t.Error(added, err)
+	}
+}
