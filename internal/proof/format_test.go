@@ -117,9 +117,9 @@ func TestManifest(t *testing.T) {
 			m.Parts[0].Hi, m.Parts[1].Hi, m.Size = 1<<40, 1<<41, 1<<41
 			m.Issued, m.Parts[0].Rows = m.Issued-m.Parts[0].Rows+1<<39, 1<<39
 		},
-		"half endorsement":  func(m *proof.Manifest) { m.Endorsement.Signature = nil },
-		"previous longer":   func(m *proof.Manifest) { m.Previous.Size = m.Size + 1 },
-		"proof of nothing":  func(m *proof.Manifest) { m.Previous = nil },
+		"half endorsement": func(m *proof.Manifest) { m.Endorsement.Signature = nil },
+		"previous longer":  func(m *proof.Manifest) { m.Previous.Size = m.Size + 1 },
+		"proof of nothing": func(m *proof.Manifest) { m.Previous = nil },
 	} {
 		m := sampleManifest()
 		change(m)
