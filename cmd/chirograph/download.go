@@ -121,6 +121,10 @@ func (d *download) report(ctx context.Context, key string, stderr io.Writer) (*d
 	}
 	if err := d.fetch(ctx, object{key: key + proof.ManifestSuffix, file: out.Manifest}); err != nil {
 		if _, ok := errors.AsType[*s3types.NoSuchKey](err); ok {
+			_, err := d.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &d.bucket, Key: &key})
+			if _, ok := errors.AsType[*s3types.NotFound](err); ok {
+				return nil, &exitError{code: exitFailure, hint: "chirograph audit-report list shows those that there are", err: fmt.Errorf("there is no report s3://%s/%s", d.bucket, key)}
+			}
 			return nil, &exitError{code: exitFailure, hint: "a report of a server of before proofs has none, and cannot be verified: ask for another report; else somebody removed it",
 				err: fmt.Errorf("the report s3://%s/%s has no manifest beside it", d.bucket, key)}
 		}

@@ -90,6 +90,10 @@ func TestVerifyCommand(t *testing.T) {
 		t.Errorf("list: exit code %d:\n%s%s", code, stdout, stderr)
 	}
 
+	if code, _, stderr := command(t, "audit-report", "download", "--data-dir", s.DataDir, "--bucket", b, "--key", "none.json", "--to", dir); code != exitFailure || !strings.Contains(stderr, "there is no report") {
+		t.Errorf("download of nothing: exit code %d: %s", code, stderr)
+	}
+
 	// A row that disappears, from the file alone.
 	tampered := filepath.Join(dir, "dl", "tampered.json")
 	lines := strings.SplitAfter(string(file), "\n")
