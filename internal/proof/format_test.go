@@ -2,6 +2,8 @@ package proof_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -336,7 +339,21 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s\n%+v, want %s", text, got, want)
 		}
 	}
-	for _, bad := range []string{"", "quorum a\n", "witness a b\nquorum a\n"} {
+	// One witness under two names is one witness.
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, name := range []string{"a.example", "b.example"} {
+		s, err := torchwood.NewCosignatureSigner(name, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, s.Verifier().String())
+	}
+	twice := "witness a " + names[0] + "\nwitness b " + names[1] + "\ngroup g all a b\nquorum g\n"
+	for _, bad := range []string{"", "quorum a\n", "witness a b\nquorum a\n", twice} {
 		if _, err := proof.ParsePolicy([]byte(bad)); !errors.Is(err, proof.ErrPolicy) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -344,7 +361,7 @@ func TestPolicy(t *testing.T) {
 	for _, bad := range []struct {
 		keys []string
 		k    int
-	}{{nil, 1}, {[]string{one}, 0}, {[]string{one}, 2}, {[]string{one, one}, 1}, {[]string{w.ca.LogKey}, 1}} {
+	}{{nil, 1}, {[]string{one}, 0}, {[]string{one}, 2}, {[]string{one, one}, 1}, {names, 2}, {[]string{w.ca.LogKey}, 1}} {
 		if _, err := proof.WitnessPolicy(bad.keys, bad.k); !errors.Is(err, proof.ErrPolicy) {
 			t.Errorf("%v: %v", bad, err)
 		}

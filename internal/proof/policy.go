@@ -1,8 +1,10 @@
 package proof
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
@@ -25,6 +27,16 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
+	var keys []string
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "witness" {
+			keys = append(keys, f[2])
+		}
+	}
+	if err := different(keys); err != nil {
+		return nil, err
+	}
 	return &Policy{p, "the policy's quorum of witnesses"}, nil
 }
 
@@ -35,19 +47,31 @@ func WitnessPolicy(vkeys []string, k int) (*Policy, error) {
 		return nil, fmt.Errorf("%w: %d of %d witnesses", ErrPolicy, k, len(vkeys))
 	}
 	witnesses := make([]torchwood.Policy, len(vkeys))
-	seen := map[string]bool{}
 	for i, key := range vkeys {
 		v, err := torchwood.NewCosignatureVerifier(key)
 		if err != nil {
 			return nil, fmt.Errorf("%w: witness key %q: %w", ErrPolicy, key, err)
 		}
-		if seen[v.String()] {
-			return nil, fmt.Errorf("%w: the witness key %q stands there twice", ErrPolicy, key)
-		}
-		seen[v.String()] = true
 		witnesses[i] = torchwood.SingleVerifierPolicy(v)
 	}
+	if err := different(vkeys); err != nil {
+		return nil, err
+	}
 	return &Policy{torchwood.ThresholdPolicy(k, witnesses...), fmt.Sprintf("%d of %d witnesses", k, len(vkeys))}, nil
+}
+
+// different finds a witness that stands there twice, maybe under two names: it
+// would be counted as two. The keys are well-formed.
+func different(vkeys []string) error {
+	seen := map[string]bool{}
+	for _, key := range vkeys {
+		b, err := base64.StdEncoding.DecodeString(strings.SplitN(key, "+", 3)[2])
+		if err != nil || seen[string(b)] {
+			return fmt.Errorf("%w: the key of the witness %q stands there twice", ErrPolicy, key)
+		}
+		seen[string(b)] = true
+	}
+	return nil
 }
 
 // check tells whether a signed checkpoint of that origin meets the policy, and
