@@ -69,11 +69,19 @@ func TestRetained(t *testing.T) {
 	kept(reports, 3) // the report, its manifest, its entries
 	kept("anchors", 1)
 
+	// Entries that are there already are retained with the report that needs them.
+	b := i.root(t)
+	pack := "audit-report/" + b.id(t) + "/log/entries/" + "000000000000-000000065536.zst"
+	must(i.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &reports, Key: &pack}))(t)
+	b.report(t, reports, types.AuditReportResponseFormatJson)
+	kept(reports, 6)
+	kept("anchors", 2)
+
 	must(i.s3.PutObjectLockConfiguration(t.Context(), &s3.PutObjectLockConfigurationInput{Bucket: &reports, ObjectLockConfiguration: &s3types.ObjectLockConfiguration{
 		ObjectLockEnabled: "Enabled", Rule: &s3types.ObjectLockRule{DefaultRetention: &s3types.DefaultRetention{Mode: "COMPLIANCE", Days: aws.Int32(1)}}}}))(t)
 	for n := range 3 { // the second cannot replace the checkpoint of the first
 		a.report(t, reports, types.AuditReportResponseFormatCsv)
-		kept(reports, 3*(n+2))
+		kept(reports, 3*(n+3))
 	}
-	kept("anchors", 4)
+	kept("anchors", 5)
 }

@@ -85,7 +85,7 @@ func (j *job) attempt(ctx context.Context) error {
 
 	// Step: its manifest is retained, where reports are. A crash before it
 	// leaves that to the next attempt.
-	if err := b.retain(ctx); err != nil {
+	if err := b.retain(ctx, w); err != nil {
 		return err
 	}
 

@@ -122,8 +122,15 @@ func (b *bundle) write(ctx context.Context, w *writer, gate *bucket.GateDecision
 	return err
 }
 
-// retain locks the manifest, which attempts replace until the report is there.
-func (b *bundle) retain(ctx context.Context) error {
+// retain locks the manifest, which attempts replace until the report is there,
+// and a report that was uploaded in parts once more: its retention began with
+// the upload.
+func (b *bundle) retain(ctx context.Context, w *writer) error {
+	if w.multipart() {
+		if err := b.client.Retain(ctx, b.job.object()); err != nil {
+			return err
+		}
+	}
 	return b.client.Retain(ctx, b.object(b.job.report.Key+proof.ManifestSuffix, ""))
 }
 
@@ -146,7 +153,8 @@ func (b *bundle) packs(ctx context.Context) error {
 	var body, plain []byte
 	for lo := uint64(0); lo < size; lo += proof.PackSize {
 		hi := min(lo+proof.PackSize, size)
-		if there(lo) >= hi {
+		if end := there(lo); end >= hi {
+			b.prolong(ctx, proof.PackName(lo, end))
 			continue
 		}
 		if body, plain, err = b.pack(ctx, encoder, body[:0], plain, lo, hi); err != nil {
@@ -165,6 +173,14 @@ func (b *bundle) packs(ctx context.Context) error {
 		return fmt.Errorf("remembering what bucket %s holds of log %s: %w", b.job.report.Bucket, b.head.Origin, err)
 	}
 	return nil
+}
+
+// prolong retains a pack of an earlier report for as long as this one, which it
+// proves, too. One that is locked in another mode stays as it is.
+func (b *bundle) prolong(ctx context.Context, pack string) {
+	if err := b.client.Retain(ctx, b.object(b.folder+"/"+pack, "")); err != nil {
+		b.job.log.WarnContext(ctx, "entries of the log beside the reports are not retained for as long as the new report", "bucket", b.job.report.Bucket, "error", err)
+	}
 }
 
 // there tells how far the bucket's longest pack from lo on reaches; listed is
