@@ -115,7 +115,7 @@ func (v *verifier) run(ctx context.Context) (*Result, error) {
 			return v.res, err
 		}
 	}
-	r.Head = &KnownHead{Origin: m.Origin, Size: m.Size, Root: m.Root, Key: m.Key, Time: m.Created}
+	r.Head = &KnownHead{Origin: m.Origin, Size: m.Size, Root: m.Root, Key: m.Key, SPKI: sha256.Sum256(m.SPKI), Time: m.Created}
 	return r, nil
 }
 
@@ -263,7 +263,7 @@ func (v *verifier) checkKnownQuick(previous error) {
 		switch same := k.Origin == m.Origin; {
 		case !v.genuine(k, nil):
 		case v.elsewhere(k):
-			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log of the CA %s, which has the same key.", k.Source, k.manifest.CA)
+			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of the log %s of another CA, which has the same key.", k.Source, k.Origin)
 			return
 		case base == "":
 		case base != v.base, same && v.forks(k):
@@ -279,7 +279,7 @@ func (v *verifier) checkKnownQuick(previous error) {
 	// What was remembered together agrees, so the newest speaks for all before it.
 	open := slices.ContainsFunc(v.Known, func(k KnownHead) bool {
 		older := k.manifest == nil && k.signed == nil && k.Size < newest
-		return k.OfCA(m.CA) && !(k.Origin == m.Origin && (v.compared(&k) && !v.forks(&k) || older))
+		return k.OfCA(m) && !(k.Origin == m.Origin && (v.compared(&k) && !v.forks(&k) || older))
 	})
 	switch {
 	case matched > 0 && !open:
@@ -294,7 +294,8 @@ func (v *verifier) checkKnownQuick(previous error) {
 // elsewhere tells whether a known head is of a log of the same CA key under
 // another CA's name.
 func (v *verifier) elsewhere(k *KnownHead) bool {
-	return k.manifest != nil && k.manifest.CA != v.m.CA && string(k.manifest.SPKI) == string(v.m.SPKI)
+	base, _ := splitOrigin(k.Origin, v.m.CA)
+	return k.SPKI == sha256.Sum256(v.m.SPKI) && (base == "" || k.manifest != nil && k.manifest.CA != v.m.CA)
 }
 
 // compared tells whether the manifest itself has the tree of a known head of
@@ -490,7 +491,7 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 		}
 		switch {
 		case v.elsewhere(k) && v.genuine(k, keys):
-			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of a log of the CA %s, which has the same key.", k.Source, k.manifest.CA)
+			v.fail(Consistency, ClassSplitView, "There are two histories: %s is of the log %s of another CA, which has the same key.", k.Source, k.Origin)
 		case base == "":
 			others++
 		case base != v.base && !v.genuine(k, keys):

@@ -88,24 +88,26 @@ type KnownHead struct {
 	Origin string
 	Size   uint64
 	Root   tlog.Hash
-	Key    string // verifier key that was accepted with it; empty when unknown
-	Time   int64  // when the log is known to have had Size entries, milliseconds since the epoch; 0 is unknown
-	Source string // for messages: the file it came from
+	Key    string            // verifier key that was accepted with it; empty when unknown
+	SPKI   [sha256.Size]byte // SHA-256 of the CA's SubjectPublicKeyInfo; zero when unknown
+	Time   int64             // when the log is known to have had Size entries, milliseconds since the epoch; 0 is unknown
+	Source string            // for messages: the file it came from
 
 	signed   []byte    // a checkpoint: its signature is still to be checked
 	manifest *Manifest // a manifest that is signed by its own key: its endorsement is still to be checked
 }
 
-// OfCA tells whether the head is one of a log of the CA with that ARN.
-func (k *KnownHead) OfCA(caARN string) bool {
-	base, _ := splitOrigin(k.Origin, caARN)
-	return base != ""
+// OfCA tells whether the head is one of a log of the manifest's CA, by its name
+// or by its key: there should be one log, with its epochs.
+func (k *KnownHead) OfCA(m *Manifest) bool {
+	base, _ := splitOrigin(k.Origin, m.CA)
+	return base != "" || k.SPKI == sha256.Sum256(m.SPKI)
 }
 
 // StateLine is the head as a line of a state file: what an auditor remembers
 // of each log whose report was accepted.
 func (k *KnownHead) StateLine() string {
-	return fmt.Sprintf("%s %d %s %d %s\n", k.Origin, k.Size, k.Root, k.Time, k.Key)
+	return fmt.Sprintf("%s %d %s %d %s %s\n", k.Origin, k.Size, k.Root, k.Time, k.Key, tlog.Hash(k.SPKI))
 }
 
 // ErrKnown is wrapped by errors of what is none of the forms that ParseKnown
@@ -124,7 +126,7 @@ func ParseKnown(data []byte, source string) ([]KnownHead, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", source, err)
 		}
-		return []KnownHead{{Origin: m.Origin, Size: m.Size, Root: m.Root, Key: m.Key, Time: m.Created, Source: source, manifest: m}}, nil
+		return []KnownHead{{Origin: m.Origin, Size: m.Size, Root: m.Root, Key: m.Key, SPKI: sha256.Sum256(m.SPKI), Time: m.Created, Source: source, manifest: m}}, nil
 	}
 	if text, _, ok := bytes.Cut(data, []byte("\n\n")); ok {
 		c, err := torchwood.ParseCheckpoint(string(text) + "\n")
@@ -136,11 +138,11 @@ func ParseKnown(data []byte, source string) ([]KnownHead, error) {
 	var known []KnownHead
 	for line := range strings.Lines(string(data)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), " ")
-		if len(f) != 5 {
+		if len(f) != 6 {
 			return nil, fmt.Errorf("%s: %w", source, ErrKnown)
 		}
 		r := lines{}
-		k := KnownHead{Origin: f[0], Size: r.number(f[1]), Root: r.hash(f[2]), Key: f[4], Source: source}
+		k := KnownHead{Origin: f[0], Size: r.number(f[1]), Root: r.hash(f[2]), Key: f[4], SPKI: r.hash(f[5]), Source: source}
 		t, err := strconv.ParseInt(f[3], 10, 64)
 		if r.err != nil || err != nil || t < 0 {
 			return nil, fmt.Errorf("%s: %w", source, ErrKnown)

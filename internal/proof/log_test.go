@@ -244,6 +244,17 @@ func TestOlderReport(t *testing.T) {
 			t.Errorf("quick: %q", got)
 		}
 	}
+	state, err := proof.ParseKnown([]byte(known(t, w.secondLog("pca.example.com", otherCA))[0].StateLine()), "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, quick := range []bool{false, true} {
+		c = config(w.ca, w.second)
+		c.Quick, c.Known = quick, append(known(t, w.first), state...)
+		if got := class(verify(t, c)); got != proof.ClassSplitView {
+			t.Errorf("another log of the CA's key was accepted before, quick=%v: %q", quick, got)
+		}
+	}
 	c.Seen, c.Known = [][]byte{w.ca.Certificate}, nil
 	if _, err := proof.Verify(t.Context(), c); !errors.Is(err, proof.ErrCannotCheck) {
 		t.Errorf("quick, with certificates that were seen: %v", err)

@@ -155,7 +155,7 @@ func (in *input) trust(m *proof.Manifest, o *options) (err error) {
 			return cannotCheck("give a manifest, a checkpoint, or a file that --state wrote", "--known: %w", err)
 		}
 		if len(known) > 1 { // a state file knows of all logs
-			known = ofCA(known, m.CA)
+			known = ofCA(known, m)
 		}
 		c.Known = append(c.Known, known...)
 	}
@@ -163,7 +163,7 @@ func (in *input) trust(m *proof.Manifest, o *options) (err error) {
 		if in.state, err = readState(o.state); err != nil {
 			return cannotCheck("name another with --state, or --state off", "%w", err)
 		}
-		for _, k := range ofCA(in.state, m.CA) {
+		for _, k := range ofCA(in.state, m) {
 			// A report is no witness for itself: verified twice, nothing more is known.
 			if k.Origin != m.Origin || k.Size != m.Size || k.Root != m.Root {
 				c.Known = append(c.Known, k)

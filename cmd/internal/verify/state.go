@@ -49,9 +49,9 @@ func readState(file string) (state, error) {
 	return known, nil
 }
 
-// ofCA are the heads of the logs of a CA: there should be one, with its epochs.
-func ofCA(known []proof.KnownHead, caARN string) []proof.KnownHead {
-	return slices.DeleteFunc(slices.Clone(known), func(k proof.KnownHead) bool { return !k.OfCA(caARN) })
+// ofCA are the heads of the logs of a manifest's CA.
+func ofCA(known []proof.KnownHead, m *proof.Manifest) []proof.KnownHead {
+	return slices.DeleteFunc(slices.Clone(known), func(k proof.KnownHead) bool { return !k.OfCA(m) })
 }
 
 // remember adds a head to the state file. It is false when the head was known.

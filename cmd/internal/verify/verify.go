@@ -171,8 +171,15 @@ func one(o *options) cobra.PositionalArgs {
 			return cannotCheck(hint, "--inclusion is about one certificate; leave %q out", args[0])
 		case o.inclusion != "" && o.cert == "":
 			return cannotCheck(hint, "--inclusion needs the certificate: --cert FILE")
+		case o.inclusion == "" && o.cert != "":
+			return cannotCheck(hint, "--cert goes with --inclusion; the CA's certificate is --ca-certificate")
 		case o.inclusion == "" && len(args) != 1:
 			return cannotCheck(hint, "give one report to verify, not %d", len(args))
+		}
+		for _, name := range []string{"bundle", "log", "max-age", "report-id", "quick", "serials", "sample", "nonce", "seen"} {
+			if o.inclusion != "" && cmd.Flags().Changed(name) {
+				return cannotCheck(hint, "--%s is about a report, --inclusion about one certificate", name)
+			}
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,6 +79,23 @@ func TestTerminal(t *testing.T) {
 	code, out := run(t, report, "--ca-certificate", caFile, "--state", "off", "--sample", "100%", "--nonce", "n")
 	if code != 3 || strings.ContainsAny(out, "\x1b\u009b\u202e\x7f") || !strings.Contains(out, `CN=\x1b[2K\u009b2K\u202ex\x7f`) {
 		t.Errorf("exit code %d:\n%q", code, out)
+	}
+}
+
+// TestSecondLog: a CA's key has another log than the one that was remembered,
+// under another name or another id.
+func TestSecondLog(t *testing.T) {
+	t.Parallel()
+	ca, report, caFile := files(t, func([]certlog.Entry) {})
+	state := filepath.Join(filepath.Dir(report), "state")
+	for _, origin := range []string{"elsewhere.example.com/audit/" + caID, ca.Origin + "/audit/" + caID, "pca.example.com/audit/another"} {
+		head := proof.KnownHead{Origin: origin, Size: 10, Root: tlog.Hash{1}, Key: "k", SPKI: sha256.Sum256(ca.SPKI), Time: 1}
+		if err := os.WriteFile(state, []byte(head.StateLine()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out := run(t, report, "--ca-certificate", caFile, "--state", state); code != 1 || !strings.Contains(out, "[split-view]") {
+			t.Errorf("%s: exit code %d:\n%s", origin, code, out)
+		}
 	}
 }
 
