@@ -83,6 +83,7 @@ func TestVerifyCommand(t *testing.T) {
 	key, _ = a.report(t, b, types.AuditReportResponseFormatCsv)
 	second := fetch(key, "1 of 1 files") // the pack that reaches farther
 	fetch(key, "0 of 1 files")
+	check(0, second, []string{"--quick"}, "whether it is complete was not asked for")
 	check(0, second, nil, "Verified.")
 	check(0, second, []string{"--state", "off", "--known", first + ".manifest"}, "Verified.")
 
@@ -131,6 +132,8 @@ func TestVerifyCommand(t *testing.T) {
 	inclusion(2, "which key the log has", "--cert", leafFile, "--state", "off")
 	inclusion(1, "does not hold", "--cert", caFile, "--state", state)
 	inclusion(2, "--cert FILE")
+	inclusion(2, "--max-age is about a report", "--cert", leafFile, "--max-age", "1d")
+	check(2, first, []string{"--cert", caFile}, "--ca-certificate")
 }
 
 func write(t *testing.T, file string, content []byte) {
