@@ -83,7 +83,7 @@ func TestVerifyCommand(t *testing.T) {
 	key, _ = a.report(t, b, types.AuditReportResponseFormatCsv)
 	second := fetch(key, "1 of 1 files") // the pack that reaches farther
 	fetch(key, "0 of 1 files")
-	check(0, second, []string{"--quick"}, "whether it is complete was not asked for")
+	check(0, second, []string{"--quick"}, "Whether it is complete was not asked")
 	check(0, second, nil, "Verified.")
 	check(0, second, []string{"--state", "off", "--known", first + ".manifest"}, "Verified.")
 

@@ -111,8 +111,6 @@ func meaning(r *proof.Result, paint func(code, text string) string) string {
 		text = paint("1;31", text)
 	case code == exitOK && r.Verdict(proof.Completeness).Status != proof.Pass:
 		text = paint("1;32", "The file is the one that was signed, of a log that grew from what was known. Whether it is complete was not asked (--quick).")
-	case code == exitOK && r.Verdict(proof.Completeness).Status != proof.Pass: // --quick
-		text = paint("32", "The file is the one that was signed; whether it is complete was not asked for.")
 	case code == exitOK:
 		text = paint("1;32", "Verified.")
 	case r.Verdict(proof.Authenticity).Status != proof.Pass:
