@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,10 +40,11 @@ func verifyInclusion(w io.Writer, o *options) error {
 	if err := in.trust(&proof.Manifest{}, o); err != nil {
 		return err
 	}
-	if err := issuedBy(ders[0], in.config.CACertificates); err != nil {
+	issuer, err := issuedBy(ders[0], in.config.CACertificates)
+	if err != nil {
 		return err
 	}
-	keys, err := inclusionKeys(string(text), in.config.CACertificates, o)
+	keys, err := inclusionKeys(string(text), issuer, o)
 	if err != nil {
 		return err
 	}
@@ -66,32 +68,33 @@ func verifyInclusion(w io.Writer, o *options) error {
 	return cannotCheck("", "%w", err)
 }
 
-// issuedBy checks that one of the CAs that were given, if any were, issued the
-// certificate: a log can hold whatever its server wrote.
-func issuedBy(der []byte, cas [][]byte) error {
+// issuedBy gives the DER SubjectPublicKeyInfo of that one of the CAs that
+// issued the certificate, nil when no CA was given. A log can hold whatever its
+// server wrote: the certificate must be of the log's CA.
+func issuedBy(der []byte, cas [][]byte) (spki []byte, err error) {
 	if len(cas) == 0 {
-		return nil
+		return nil, nil
 	}
 	cert, err := issuance.ReadCertificate(der)
 	if err != nil {
-		return cannotCheck("give the certificate as PEM or DER", "--cert: %w", err)
+		return nil, cannotCheck("give the certificate as PEM or DER", "--cert: %w", err)
 	}
 	for _, ca := range cas {
 		c, err := issuance.ReadCertificate(ca)
 		if err != nil {
-			return cannotCheck("give the CA's certificate as PEM or DER", "--ca-certificate: %w", err)
+			return nil, cannotCheck("give the CA's certificate as PEM or DER", "--ca-certificate: %w", err)
 		}
 		if cert.SignedBy(c.SPKI) == nil {
-			return nil
+			return c.SPKI, nil
 		}
 	}
-	return &Error{exitTampered, "", errors.New("the certificate was not issued by the CA of --ca-certificate")}
+	return nil, &Error{exitTampered, "", errors.New("the certificate was not issued by the CA of --ca-certificate")}
 }
 
 // inclusionKeys are the keys that the proof's log may have: those that were
-// given, those that were accepted before, and those of manifests that the CA's
-// key endorses.
-func inclusionKeys(text string, cas [][]byte, o *options) ([]string, error) {
+// given, those that were accepted before, and those of manifests that the key of
+// the certificate's issuer endorses.
+func inclusionKeys(text string, issuer []byte, o *options) ([]string, error) {
 	keys := o.logKeys
 	ours := func(origin string) bool { return strings.Contains("\n"+text, "\n"+origin+"\n") }
 	if o.state != "off" {
@@ -100,7 +103,7 @@ func inclusionKeys(text string, cas [][]byte, o *options) ([]string, error) {
 			return nil, cannotCheck("name another with --state, or --state off", "%w", err)
 		}
 		for _, k := range known {
-			if ours(k.Origin) && k.Key != "" {
+			if ours(k.Origin) && k.Key != "" && (issuer == nil || k.SPKI == sha256.Sum256(issuer)) {
 				keys = append(keys, k.Key)
 			}
 		}
@@ -114,11 +117,8 @@ func inclusionKeys(text string, cas [][]byte, o *options) ([]string, error) {
 		if err != nil || !ours(m.Origin) {
 			continue // a checkpoint or a state file names no key that the CA endorsed
 		}
-		for _, der := range cas {
-			ca, err := issuance.ReadCertificate(der)
-			if err == nil && m.Endorsement.Check(ca.SPKI, m.Origin, m.Key) == nil {
-				keys = append(keys, m.Key)
-			}
+		if issuer != nil && m.Endorsement.Check(issuer, m.Origin, m.Key) == nil {
+			keys = append(keys, m.Key)
 		}
 	}
 	if len(keys) == 0 {

@@ -111,7 +111,7 @@ func TestQuickIsNotComplete(t *testing.T) {
 	}
 }
 
-// TestInclusionOfAnother: a log that is trusted holds a certificate that the CA
+// TestInclusionOfAnother: a log that is trusted holds a certificate that its CA
 // did not issue.
 func TestInclusionOfAnother(t *testing.T) {
 	t.Parallel()
@@ -120,13 +120,39 @@ func TestInclusionOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	ca, report, caFile := files(t, func([]certlog.Entry) {})
-	certFile := filepath.Join(filepath.Dir(report), "cert.der")
-	if err := os.WriteFile(certFile, other.Certificate, 0o600); err != nil {
+	entries := ca.Typical(60, reportID, "CSV").Entries()
+	entries[5].Serial, entries[5].CertSHA256 = []byte{1}, sha256.Sum256(other.Certificate)
+	log := prooftest.Slice(entries)
+	root, err := log.Root(60)
+	if err != nil {
 		t.Fatal(err)
 	}
-	code, out := run(t, "--inclusion", report, "--cert", certFile, "--ca-certificate", caFile, "--log-key", ca.LogKey, "--state", "off")
-	if code != 1 || !strings.Contains(out, "not issued by the CA") {
-		t.Errorf("exit code %d:\n%s", code, out)
+	checkpoint, err := proof.SignCheckpoint(ca.LogSigner, 60, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, entry, err := log.Inclusion(60, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := proof.KnownHead{Origin: ca.Origin, Size: 60, Root: root, Key: ca.LogKey, SPKI: sha256.Sum256(ca.SPKI), Time: 1}
+	dir := filepath.Dir(report)
+	file := func(name string, content []byte) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	cert, state := file("other.der", other.Certificate), file("state", []byte(head.StateLine()))
+	inclusion := file("proof", proof.FormatInclusion(5, entry, path, checkpoint))
+	for _, tt := range []struct {
+		ca   string
+		want int
+	}{{caFile, 1}, {cert, 2}} {
+		if code, out := run(t, "--inclusion", inclusion, "--cert", cert, "--ca-certificate", tt.ca, "--state", state); code != tt.want {
+			t.Errorf("exit code %d, want %d:\n%s", code, tt.want, out)
+		}
 	}
 }
 
