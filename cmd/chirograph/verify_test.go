@@ -59,7 +59,7 @@ func TestVerifyCommand(t *testing.T) {
 	if got := must(os.ReadFile(first))(t); !bytes.Equal(got, file) {
 		t.Error("the downloaded report is another one")
 	}
-	check(3, first, []string{"--quick"}, "exit code 3")
+	check(3, first, []string{"--quick"}, "Whether it is complete was not asked", "exit code 3")
 	if _, err := os.Stat(state); err == nil {
 		t.Error("what was not replayed is remembered")
 	}

@@ -117,6 +117,8 @@ func meaning(r *proof.Result, paint func(code, text string) string) string {
 		text = paint("33", "Nothing is wrong, but nobody vouches for the log's key: give the CA's certificate with --ca-certificate.")
 	case r.Epoch > 1:
 		text = paint("33", "Nothing is wrong with what is there, but the log was recovered after a loss: ask the operator about what is described above.")
+	case r.Verdict(proof.Completeness).Status != proof.Pass:
+		text = paint("33", "The file is the one that was signed. Whether it is complete was not asked (--quick), and nothing from before was compared with it.")
 	default:
 		text = paint("33", "Nothing is wrong, and nothing from before was known to compare with: a history rewritten before today would not show.")
 	}
