@@ -201,10 +201,10 @@ func (s *tampered) storeAttacks(t *testing.T, known [][]byte, revoked, kept, las
 		class   string // for one who does; empty: the server makes no report
 	}{
 		{"a subject", false, true, subject, 0, "", ""},
-		{"a subject, under a running server", true, true, subject, 1, proof.Completeness, proof.ClassLogDiffers},
+		{"a subject, under a running server", true, true, subject, 0, "", ""},
 		{"a time, under a running server", true, true, func(t *testing.T, l *storedLog) {
 			l.change(t, l.issued(t, kept), func(e *certlog.Entry) { e.Time -= 1000 })
-		}, 1, proof.Completeness, proof.ClassLogDiffers},
+		}, 0, "", ""},
 		{"a revocation is removed", false, false, func(t *testing.T, l *storedLog) {
 			l.exec(t, "DELETE FROM revocation WHERE ca = ?", ca)
 		}, 1, proof.Completeness, proof.ClassReportDiffers},

@@ -134,6 +134,9 @@ func (s *Service) Sign(ctx context.Context, ca string, m *proof.Manifest) ([]byt
 // root is the root of the first size entries.
 func (s *Service) root(ctx context.Context, ca string, size uint64) (tlog.Hash, error) {
 	root, err := tlog.TreeHash(int64(size), certlog.NewHashReader(ctx, s.Store, ca, size))
+	if errors.Is(err, store.ErrNotFound) { // an entry is gone
+		err = errors.Join(certlog.ErrHead, err)
+	}
 	if err != nil {
 		return root, fmt.Errorf("hashing the first %d entries of log %s: %w", size, ca, err)
 	}
