@@ -120,6 +120,7 @@ func TestManifest(t *testing.T) {
 			m.Parts[0].Hi, m.Parts[1].Hi, m.Size = 1<<40, 1<<41, 1<<41
 			m.Issued, m.Parts[0].Rows = m.Issued-m.Parts[0].Rows+1<<39, 1<<39
 		},
+		"year 10000":       func(m *proof.Manifest) { m.Created = 253402300800000 },
 		"half endorsement": func(m *proof.Manifest) { m.Endorsement.Signature = nil },
 		"previous longer":  func(m *proof.Manifest) { m.Previous.Size = m.Size + 1 },
 		"proof of nothing": func(m *proof.Manifest) { m.Previous = nil },

@@ -24,6 +24,7 @@ const (
 	MaxManifest = 4 << 20 // bytes, signed
 	MaxParts    = 10000
 	maxLine     = 1 << 20
+	maxCreated  = 253402300799999 // the end of the year 9999: later times have no JSON
 )
 
 // ManifestSuffix is what a report's object key gets to name its manifest.
@@ -144,7 +145,7 @@ func (m *Manifest) check() error {
 		return malformed("format %q", m.Format)
 	case m.Rendering < 1:
 		return malformed("rendering version %d", m.Rendering)
-	case m.Created < 0, m.Size == 0, m.Size > math.MaxInt64, m.Bytes < 1, m.Revoked > m.Issued, m.Issued > m.Size:
+	case m.Created < 0, m.Created > maxCreated, m.Size == 0, m.Size > math.MaxInt64, m.Bytes < 1, m.Revoked > m.Issued, m.Issued > m.Size:
 		return malformed("numbers that cannot be")
 	case len(m.Parts) < 1 || len(m.Parts) > MaxParts:
 		return malformed("%d parts, 1 to %d are possible", len(m.Parts), MaxParts)

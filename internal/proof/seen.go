@@ -79,7 +79,7 @@ func (v *verifier) checkSeen(l *replay) (words string) {
 	case of > 0:
 		words = fmt.Sprintf(" It has, as they are, the %d certificates of the CA that were seen", of)
 		if v.foreign > 0 {
-			words += fmt.Sprintf("; %d more are not the CA's", v.foreign)
+			words += fmt.Sprintf("; of %d more its key does not verify the signature, or not by an algorithm that is known here", v.foreign)
 		}
 		words += "."
 	}
