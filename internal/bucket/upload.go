@@ -31,6 +31,7 @@ const reportIDKey = "report-id" // x-amz-meta-report-id
 // object before it answers (D-5).
 const (
 	shortStep    = time.Minute
+	lastStep     = 5 * time.Second // of who has no time left, or stops
 	partStep     = 15 * time.Minute
 	completeStep = 30 * time.Minute
 )
@@ -217,7 +218,11 @@ func (c *Client) settle(ctx context.Context, o Object, st Stored, err error) (St
 // look compares what is in the store with what was written. seen is false,
 // without an error, when our credentials may not look.
 func (c *Client) look(ctx context.Context, o Object, want Stored) (seen bool, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shortStep)
+	wait := shortStep
+	if ctx.Err() != nil {
+		wait = lastStep
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	in := &s3.HeadObjectInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account)}
 	if c.crc {
