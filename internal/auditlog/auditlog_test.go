@@ -335,6 +335,44 @@ func (s *shelf) Newest(context.Context, string) ([]byte, error) {
 	return s.newest, nil
 }
 
+// away is an anchor that may not answer.
+type away struct {
+	shelf
+	down atomic.Bool
+	puts atomic.Int32
+}
+
+func (a *away) Put(ctx context.Context, ca, origin string, size uint64, checkpoint []byte) error {
+	a.puts.Add(1)
+	return a.shelf.Put(ctx, ca, origin, size, checkpoint)
+}
+
+func (a *away) Newest(ctx context.Context, ca string) ([]byte, error) {
+	if a.down.Load() {
+		return nil, errors.New("no answer")
+	}
+	return a.shelf.Newest(ctx, ca)
+}
+
+// TestAnchorAway: an anchor that did not say what it has is not waited for a
+// second time, and gets the head when it is back.
+func TestAnchorAway(t *testing.T) {
+	t.Parallel()
+	place := &away{}
+	place.down.Store(true)
+	h := open(t, t.TempDir(), func(c *Config) { c.Anchor, c.Witnesses = place, &steady{} })
+	h.oldCA(t, pca.KeyAlgorithm_EC_prime256v1, pca.SigningAlgorithm_SHA256WITHECDSA)
+	for _, down := range []bool{true, false} {
+		place.down.Store(down)
+		if err := h.pass(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		if n := place.puts.Load(); (n == 0) != down || h.behind.Load() != down {
+			t.Errorf("down %v: %d heads, behind %v", down, n, h.behind.Load())
+		}
+	}
+}
+
 // TestRollback restores an older store beside an anchor: the log refuses, is
 // recovered whatever interrupts that, and goes on in epochs that nobody had.
 func TestRollback(t *testing.T) {

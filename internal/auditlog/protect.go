@@ -25,8 +25,10 @@ type knownHead struct {
 	signed bool      // by a key of the log that we have
 }
 
+const anchorName = "the anchor"
+
 func anchorSource(a Anchor) Source {
-	return Source{Name: "the anchor", Trusted: true, Newest: func(ctx context.Context, ca string) ([]byte, error) {
+	return Source{Name: anchorName, Trusted: true, Newest: func(ctx context.Context, ca string) ([]byte, error) {
 		b, err := a.Newest(ctx, ca)
 		if errors.Is(err, anchor.ErrNone) {
 			return nil, nil
@@ -162,7 +164,7 @@ func (s *Service) look(ctx context.Context, ca string, sign bool, silent *silenc
 		err = s.compare(ctx, st, ca, &head, silent)
 	}
 	if err == nil && sign && head.Size > 0 && (head.Size != st.newest.size || !st.newest.whole || s.Anchor != nil && st.anchored < head.Size) {
-		_, err = s.checkpoint(ctx, st, ca, 0, true)
+		_, err = s.checkpoint(ctx, st, ca, 0, !silent.of(anchorName)) // an anchor that is away costs one wait, not one for each log
 	}
 	if err != nil && ctx.Err() == nil && s.Entries.Refused(ca) == nil {
 		s.Log.ErrorContext(ctx, "a log cannot be looked over; it is tried again", "ca", ca, "error", err)
