@@ -373,6 +373,33 @@ func TestAnchorAway(t *testing.T) {
 	}
 }
 
+// TestNoTimeToCompare: a log whose comparison the end of the start cut off is
+// compared later.
+func TestNoTimeToCompare(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	h := open(t, t.TempDir(), func(c *Config) {
+		c.Sources = []Source{{Name: "a bucket", Newest: func(ctx context.Context, _ string) ([]byte, error) {
+			asked++
+			cancel()
+			return nil, ctx.Err()
+		}}}
+	})
+	h.oldCA(t, pca.KeyAlgorithm_EC_prime256v1, pca.SigningAlgorithm_SHA256WITHECDSA)
+	if err := h.pass(ctx, false); !errors.Is(err, context.Canceled) || !h.behind.Load() {
+		t.Errorf("%v, behind %v", err, h.behind.Load())
+	}
+	for range 2 {
+		if err := h.pass(t.Context(), false); err != nil || h.behind.Load() {
+			t.Errorf("%v, behind %v", err, h.behind.Load())
+		}
+	}
+	if asked != 2 {
+		t.Errorf("the source was asked %d times", asked)
+	}
+}
+
 // TestRollback restores an older store beside an anchor: the log refuses, is
 // recovered whatever interrupts that, and goes on in epochs that nobody had.
 func TestRollback(t *testing.T) {

@@ -191,13 +191,16 @@ func (s *Service) compare(ctx context.Context, st *logState, ca string, head *ce
 			continue
 		}
 		b, err := s.ask(ctx, &src, ca)
+		if ctx.Err() != nil {
+			return ctx.Err() // no time was left for the answer: that is no comparison
+		}
 		if err != nil && !src.Trusted {
 			s.Log.InfoContext(ctx, "a log cannot be compared with what is kept of it elsewhere", "ca", ca, "where", src.Name, "error", err)
 			continue
 		}
 		if err != nil {
 			all = false
-			if silent.add(src.Name) && ctx.Err() == nil {
+			if silent.add(src.Name) {
 				s.Log.WarnContext(ctx, "logs cannot be compared with what is kept of them elsewhere; it is tried again", "where", src.Name, "error", err)
 			}
 			continue
