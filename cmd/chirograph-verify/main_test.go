@@ -70,6 +70,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"a.json", "b.json"}, 2, "give one report"},
 		{[]string{"--nonsense"}, 2, "unknown flag"},
 		{[]string{missing, "--max-age", "x"}, 2, "36h or 30d"},
+		{[]string{missing, "--max-age", "1e-15d"}, 2, "36h or 30d"},
+		{[]string{missing, "--policy", ""}, 2, "--policy is empty"},
 		{[]string{missing, "--sample", "0%", "--nonce", "n"}, 2, "3%"},
 		{[]string{missing, "--output", "yaml"}, 2, "text or json"},
 		{[]string{missing}, 2, "opening the report"},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/proof"
@@ -114,6 +115,15 @@ Exit codes:
 				if err := prepare(cmd); err != nil {
 					return err
 				}
+			}
+			var empty error
+			cmd.Flags().Visit(func(f *pflag.Flag) {
+				if f.Value.Type() == "string" && f.Value.String() == "" {
+					empty = cannotCheck("leave it out, or give it a value: a script's variable may be empty", "--%s is empty", f.Name)
+				}
+			})
+			if empty != nil {
+				return empty // and not silently a check less
 			}
 			if o.output != "text" && o.output != "json" {
 				return cannotCheck("use text or json", "unknown output %q", o.output)
@@ -243,7 +253,7 @@ func age(text string) (time.Duration, error) {
 	var days float64
 	var rest string
 	if n, _ := fmt.Sscanf(text, "%g%s", &days, &rest); n == 2 && rest == "d" && days > 0 && days < 100_000 {
-		return time.Duration(days * 24 * float64(time.Hour)), nil
+		text = time.Duration(days * 24 * float64(time.Hour)).String()
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
