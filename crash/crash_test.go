@@ -33,7 +33,7 @@ import (
 )
 
 const (
-	quickRounds = 20
+	quickRounds = 12
 	bucketName  = "crash-reports"
 )
 
