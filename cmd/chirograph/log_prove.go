@@ -21,6 +21,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
 )
 
 func newLogProve() *cobra.Command {
@@ -106,9 +107,8 @@ type wanted struct {
 }
 
 func parseSerial(s string) ([]byte, error) {
-	text := strings.TrimLeft(strings.ReplaceAll(s, ":", ""), "0")
-	b, err := hex.DecodeString(strings.Repeat("0", len(text)%2) + text)
-	if err != nil || len(b) == 0 || len(b) > 20 {
+	b, err := pca.ParseSerial(s)
+	if err != nil || len(b) == 0 {
 		return nil, usageError("such as 5b1f0c77a1d04c0e8f2a6f1a0f2b3c4d; colons may stand between the digits", "--serial: %q is not a serial number in hexadecimal digits", s)
 	}
 	return b, nil

@@ -234,17 +234,15 @@ func (l *remoteLog) logKey(ctx context.Context) (logKey, error) {
 		return logKey{}, &exitError{code: exitFailure, hint: "the log's key was changed, or this is another log; ask the operator for the endorsement of the new key before you trust it",
 			err: fmt.Errorf("the log's key is %s, not the one that --log-key names", printable(key.text))}
 	}
-	algorithm, signature, ok := strings.Cut(value["endorsement"], " ")
-	if !ok {
+	if value["endorsement"] == "" {
 		return key, nil
 	}
 	spki, err := base64.StdEncoding.DecodeString(value["spki"])
-	if err == nil {
-		e := proof.Endorsement{Algorithm: algorithm}
-		if e.Signature, err = base64.StdEncoding.DecodeString(signature); err == nil {
-			origin, _, _ := strings.Cut(key.text, "+") // base64 may have a + too
-			err = e.Check(spki, origin, key.text)
-		}
+	if algorithm, signature, ok := certlog.ParseEndorsement(value["endorsement"]); !ok {
+		err = errors.New("its endorsement cannot be read")
+	} else if err == nil {
+		origin, _, _ := strings.Cut(key.text, "+") // base64 may have a + too
+		err = (&proof.Endorsement{Algorithm: algorithm, Signature: signature}).Check(spki, origin, key.text)
 	}
 	if err != nil {
 		return logKey{}, &exitError{code: exitFailure, err: fmt.Errorf("checking the log's key: %w", err)}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -86,7 +87,7 @@ func (t *treeWriter) add(entry []byte) error {
 		if err := t.keep(level, n); err != nil {
 			return err
 		}
-		hash = subtree(t.levels[level])
+		hash = certlog.TreeRoot(t.levels[level])
 		t.levels[level] = t.levels[level][:0]
 	}
 }
@@ -160,31 +161,11 @@ func (t *treeWriter) dropPartials(size uint64) error {
 
 // treeHash is the RFC 9162 root over all entries so far.
 func (t *treeWriter) treeHash() tlog.Hash {
-	var edge []tlog.Hash // complete subtrees, the smallest first
+	var below []tlog.Hash // the root over what makes no full tile on the levels below, if there is any
 	for _, hashes := range t.levels {
-		// From the right: the lowest bit of their number is the smallest subtree.
-		for end := len(hashes); end > 0; end &= end - 1 {
-			edge = append(edge, subtree(hashes[end&(end-1):end]))
+		if row := slices.Concat(hashes, below); len(row) > 0 {
+			below = []tlog.Hash{certlog.TreeRoot(row)}
 		}
 	}
-	if len(edge) == 0 {
-		h, _ := tlog.TreeHash(0, nil) // reads nothing
-		return h
-	}
-	root := edge[0]
-	for _, h := range edge[1:] {
-		root = tlog.NodeHash(h, root)
-	}
-	return root
-}
-
-// subtree is the root over a power of two of hashes.
-func subtree(hashes []tlog.Hash) tlog.Hash {
-	row := append([]tlog.Hash(nil), hashes...)
-	for ; len(row) > 1; row = row[:len(row)/2] {
-		for i := range len(row) / 2 {
-			row[i] = tlog.NodeHash(row[2*i], row[2*i+1])
-		}
-	}
-	return row[0]
+	return certlog.TreeRoot(below)
 }

@@ -75,7 +75,7 @@ func (h *house) oldCA(t *testing.T, algorithm pca.KeyAlgorithm, signing pca.Sign
 		t.Fatal(err)
 	}
 	origin := "pca.example.com/audit/" + testID
-	vkey, err := verifierKey(origin, audit.Public())
+	vkey, err := certlog.VerifierKey(origin, audit.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,10 @@ package auditlog
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -17,6 +15,7 @@ import (
 	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/keystore"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
 )
 
@@ -126,15 +125,10 @@ func originOf(k *store.AuditKey) string {
 // epochOf is the number of the epoch that an origin names, where first is the
 // origin of epoch 1; 0 when it is another log's.
 func epochOf(first, origin string) uint64 {
-	if origin == first {
-		return 1
+	if base, epoch := proof.SplitOrigin(origin, first); base == first {
+		return uint64(epoch)
 	}
-	after, ok := strings.CutPrefix(origin, first+"/")
-	n, err := strconv.ParseUint(after, 10, 32)
-	if !ok || err != nil || n < 2 || strconv.FormatUint(n, 10) != after {
-		return 0
-	}
-	return n
+	return 0
 }
 
 // Epoch is the number of a log's epoch: 1 unless it was recovered.
@@ -199,14 +193,6 @@ func (s *Service) freshKey(ctx context.Context, ca, kind string, n uint64) (cryp
 	}
 }
 
-func verifierKey(origin string, public crypto.PublicKey) (string, error) {
-	key, ok := public.(ed25519.PublicKey)
-	if !ok {
-		return "", fmt.Errorf("audit key is a %T, not an Ed25519 key", public)
-	}
-	return note.NewEd25519VerifierKey(origin, key)
-}
-
 // verifiers are the keys of a log as signers of an origin, also those in the
 // keystore that the store does not know any more.
 func (s *Service) verifiers(ctx context.Context, ca, origin string, epoch uint64) (note.Verifiers, error) {
@@ -218,7 +204,7 @@ func (s *Service) verifiers(ctx context.Context, ca, origin string, epoch uint64
 		}
 		var vkey string
 		if err == nil {
-			vkey, err = verifierKey(origin, signer.Public())
+			vkey, err = certlog.VerifierKey(origin, signer.Public())
 		}
 		if err != nil {
 			return false, err
@@ -260,7 +246,7 @@ func (s *Service) RotateKey(ctx context.Context, ca string) (vkey string, err er
 		return "", err
 	}
 	k.KeyID = id
-	if k.Verifier, err = verifierKey(originOf(&keys[len(keys)-1]), signer.Public()); err != nil {
+	if k.Verifier, err = certlog.VerifierKey(originOf(&keys[len(keys)-1]), signer.Public()); err != nil {
 		return "", err
 	}
 	if _, err := s.endorse(ctx, &k); err != nil {

@@ -346,12 +346,7 @@ func (s *Service) scrubBlock(ctx context.Context, ca string, block uint64) error
 		if leaves = append(leaves, tlog.RecordHash(b)); len(leaves) < cap(leaves) {
 			return nil
 		}
-		for n := len(leaves); n > 1; n /= 2 {
-			for j := range n / 2 {
-				leaves[j] = tlog.NodeHash(leaves[2*j], leaves[2*j+1])
-			}
-		}
-		if n := i >> 8; leaves[0] != want[n-block*blockNodes] {
+		if n := i >> 8; certlog.TreeRoot(leaves) != want[n-block*blockNodes] {
 			return fmt.Errorf("%w: the entries [%d, %d) do not hash to the node above them; chirograph fsck tells more", certlog.ErrDamaged, n<<8, (n+1)<<8)
 		}
 		leaves = leaves[:0]

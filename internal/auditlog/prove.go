@@ -2,12 +2,10 @@ package auditlog
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -71,12 +69,8 @@ func (e *Endpoints) index(ctx context.Context, ca string, query url.Values) (uin
 		}
 		return uint64(n), nil
 	}
-	text := strings.TrimLeft(strings.ReplaceAll(serials[0], ":", ""), "0")
-	if len(text)%2 == 1 {
-		text = "0" + text
-	}
-	serial, err := hex.DecodeString(text)
-	if err != nil || len(serial) < 1 || len(serial) > 20 {
+	serial, err := pca.ParseSerial(serials[0])
+	if err != nil || len(serial) == 0 {
 		return 0, pca.Errorf(pca.ValidationException, "The serial number %.80q is not a positive number of at most 20 bytes in hexadecimal digits.", serials[0])
 	}
 	c, err := e.Certificates.Certificate(ctx, ca, serial)

@@ -99,7 +99,7 @@ func (s *Service) Recover(ctx context.Context, ca string, in RecoverRequest) (*R
 		return nil, err
 	}
 	k.KeyID = id
-	if k.Verifier, err = verifierKey(fmt.Sprintf("%s/%d", first, number), signer.Public()); err != nil {
+	if k.Verifier, err = certlog.VerifierKey(fmt.Sprintf("%s/%d", first, number), signer.Public()); err != nil {
 		return nil, err
 	}
 	if _, err := s.endorse(ctx, &k); err != nil {

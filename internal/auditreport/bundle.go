@@ -88,12 +88,7 @@ type bundle struct {
 }
 
 func (j *job) bundle(client *bucket.Client, head *proof.Head) *bundle {
-	epoch := 1
-	if _, n, ok := strings.Cut(head.Origin, "/"+j.report.CA+"/"); ok {
-		if e, err := strconv.Atoi(n); err == nil {
-			epoch = e
-		}
-	}
+	_, epoch := proof.SplitOrigin(head.Origin, j.report.CA)
 	return &bundle{job: j, client: client, head: head, folder: proof.LogFolder(j.report.CA, epoch)}
 }
 
@@ -279,12 +274,12 @@ func (b *bundle) manifest(ctx context.Context, w *writer, gate *bucket.GateDecis
 
 // previousTree is the tree that a report before this one was proven by.
 func previousTree(r *store.AuditReport) (*proof.Previous, error) {
-	origin, rest, _ := strings.Cut(string(r.Checkpoint), "\n")
-	size, rest, _ := strings.Cut(rest, "\n")
-	root, _, _ := strings.Cut(rest, "\n")
-	hash, err := tlog.ParseHash(root)
-	if n, serr := strconv.ParseUint(size, 10, 64); err != nil || serr != nil || n != r.TreeSize {
-		return nil, fmt.Errorf("%w: the checkpoint of report %s of log %s cannot be read", errLog, r.ID, origin)
+	heads, err := proof.ParseKnown(r.Checkpoint, "the checkpoint of report "+r.ID)
+	if err == nil && (len(heads) != 1 || heads[0].Size != r.TreeSize) {
+		err = fmt.Errorf("the checkpoint of report %s is not of its %d entries", r.ID, r.TreeSize)
 	}
-	return &proof.Previous{Report: r.ID, Size: r.TreeSize, Root: hash}, nil
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errLog, err)
+	}
+	return &proof.Previous{Report: r.ID, Size: r.TreeSize, Root: heads[0].Root}, nil
 }

@@ -3,13 +3,10 @@ package ca
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/mod/sumdb/note"
 
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/issuance"
@@ -128,9 +125,9 @@ func (s *Service) makeKey(ctx context.Context, a *authority, rec *store.Certific
 		return fmt.Errorf("making the audit key: %w", err)
 	}
 	origin := s.ServerName + "/audit/" + rec.ID
-	auditKey, err := verifierKey(origin, auditSigner.Public())
+	auditKey, err := certlog.VerifierKey(origin, auditSigner.Public())
 	if err != nil {
-		return err
+		return &finalError{err}
 	}
 	spki, err := issuance.MarshalPublicKey(signer.Public())
 	if err != nil {
@@ -197,19 +194,6 @@ func (s *Service) key(ctx context.Context, id, algorithm string) (crypto.Signer,
 		return nil, err
 	}
 	return s.Keys.Generate(ctx, id, algorithm)
-}
-
-// verifierKey is the note verifier key of an Ed25519 public key (C2SP signed-note).
-func verifierKey(origin string, public crypto.PublicKey) (string, error) {
-	key, ok := public.(ed25519.PublicKey)
-	if !ok {
-		return "", &finalError{fmt.Errorf("audit key is a %T, not an Ed25519 key", public)}
-	}
-	vkey, err := note.NewEd25519VerifierKey(origin, key)
-	if err != nil {
-		return "", fmt.Errorf("encoding the audit key: %w", err)
-	}
-	return vkey, nil
 }
 
 // append adds one entry with its rows, stamped with the time of now.

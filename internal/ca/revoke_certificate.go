@@ -2,7 +2,6 @@ package ca
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"strings"
 
@@ -10,9 +9,6 @@ import (
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
-
-// maxSerial is the most octets a serial number has (RFC 5280 4.1.2.2).
-const maxSerial = 20
 
 // crlReasons are the CRLReason codes of RFC 5280 5.3.1 (revocation.md 1.1).
 func crlReason(r pca.RevocationReason) uint8 {
@@ -95,16 +91,11 @@ func revokedAlready(serial string) error {
 	return pca.Errorf(pca.RequestAlreadyProcessedException, "The certificate %s is revoked already. The first revocation stands.", serial)
 }
 
-// parseSerial reads a serial number as clients send it: hexadecimal, either
-// case, with or without colons and leading zeros, of odd length too. It
-// returns the magnitude without leading zeros.
+// parseSerial reads a serial number as clients send it. It returns the magnitude
+// without leading zeros.
 func parseSerial(text string) ([]byte, error) {
-	digits := strings.TrimLeft(strings.ReplaceAll(text, ":", ""), "0")
-	if len(digits)%2 == 1 {
-		digits = "0" + digits
-	}
-	b, err := hex.DecodeString(digits)
-	if err != nil || len(b) > maxSerial || strings.Trim(text, ":") == "" {
+	b, err := pca.ParseSerial(text)
+	if err != nil || strings.Trim(text, ":") == "" {
 		return nil, pca.Errorf(pca.InvalidRequestException, "The serial number %s is not valid. Give it in hexadecimal, with or without colons, as the audit report or the certificate's ARN shows it.", text)
 	}
 	if len(b) == 0 {

@@ -1,11 +1,15 @@
 package certlog
 
 import (
+	"crypto"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"strconv"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -13,6 +17,20 @@ import (
 // of the EndorsementText of the log's first key, and whose Extra is its
 // FormatEndorsement. Part of the format.
 const LabelEndorsement = "audit-key-endorsement"
+
+// VerifierKey is the verifier key of the log of that origin (C2SP signed-note),
+// whose heads the Ed25519 key signs.
+func VerifierKey(origin string, public crypto.PublicKey) (string, error) {
+	key, ok := public.(ed25519.PublicKey)
+	if !ok {
+		return "", fmt.Errorf("audit key is a %T, not an Ed25519 key", public)
+	}
+	vkey, err := note.NewEd25519VerifierKey(origin, key)
+	if err != nil {
+		return "", fmt.Errorf("encoding the audit key: %w", err)
+	}
+	return vkey, nil
+}
 
 // EndorsementText is what the CA key signs to make an audit key the signer of
 // the heads of its log (proof.md 2.2). It starts with text, so that nothing a

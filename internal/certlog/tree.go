@@ -75,6 +75,27 @@ func edgeRoot(edge []tlog.Hash) tlog.Hash {
 	return root
 }
 
+// TreeRoot is the RFC 9162 root over hashes of one level, which it uses up. Of
+// the last one the subtree may be smaller than those of the others: without a
+// neighbour it moves up as it is.
+func TreeRoot(level []tlog.Hash) tlog.Hash {
+	if len(level) == 0 {
+		return sha256.Sum256(nil)
+	}
+	for len(level) > 1 {
+		n := len(level) / 2
+		for i := range n {
+			level[i] = tlog.NodeHash(level[2*i], level[2*i+1])
+		}
+		if len(level)%2 == 1 {
+			level[n] = level[len(level)-1]
+			n++
+		}
+		level = level[:n]
+	}
+	return level[0]
+}
+
 // clone is a copy of h with an edge of its own and room for growth.
 func (h *Head) clone() Head {
 	c := *h
@@ -175,13 +196,7 @@ func (r *HashReader) hash(level int, n uint64) (tlog.Hash, error) {
 		return tlog.Hash{}, err
 	}
 	lo &= 1<<tileHeight - 1
-	row := slices.Clone(tile[lo : lo+1<<up])
-	for ; len(row) > 1; row = row[:len(row)/2] {
-		for i := range len(row) / 2 {
-			row[i] = tlog.NodeHash(row[2*i], row[2*i+1])
-		}
-	}
-	return row[0], nil
+	return TreeRoot(slices.Clone(tile[lo : lo+1<<up])), nil
 }
 
 // tile gives the hashes [n*256, (n+1)*256) of a kept level or of the leaves,

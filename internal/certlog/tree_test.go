@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -209,6 +210,30 @@ func TestHeadCheck(t *testing.T) {
 	} {
 		if err := c.head.Check(&c.earlier); c.ok && err != nil || !c.ok && !errors.Is(err, ErrHead) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestTreeRoot compares with the root of a head, which tests tie to the library,
+// also over subtrees of which the last is smaller.
+func TestTreeRoot(t *testing.T) {
+	t.Parallel()
+	var h Head
+	h.seal()
+	var leaves []tlog.Hash
+	for i := range 70 {
+		if i > 0 {
+			leaf := tlog.RecordHash(testEntry(uint64(i)))
+			leaves = append(leaves, leaf)
+			h.add(leaf, nil)
+			h.seal()
+		}
+		var subtrees []tlog.Hash
+		for part := range slices.Chunk(leaves, 8) {
+			subtrees = append(subtrees, TreeRoot(slices.Clone(part)))
+		}
+		if TreeRoot(slices.Clone(leaves)) != h.Root || TreeRoot(subtrees) != h.Root {
+			t.Errorf("the root over %d leaves is another", i)
 		}
 	}
 }

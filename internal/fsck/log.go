@@ -258,7 +258,7 @@ type blockCheck struct {
 func (p *blockCheck) entry(ctx context.Context, index uint64, entry []byte) error {
 	p.leaves = append(p.leaves, tlog.RecordHash(entry))
 	if len(p.leaves) == tileWidth {
-		p.tiles = append(p.tiles, fold(p.leaves))
+		p.tiles = append(p.tiles, certlog.TreeRoot(p.leaves))
 		p.leaves = p.leaves[:0]
 	}
 	if err := p.e.Decode(entry); err != nil {
@@ -317,16 +317,6 @@ func (p *blockCheck) revoke(ctx context.Context, index uint64) error {
 	return nil
 }
 
-// fold is the root of a complete subtree; it destroys row.
-func fold(row []tlog.Hash) tlog.Hash {
-	for n := len(row); n > 1; n /= 2 {
-		for i := range n / 2 {
-			row[i] = tlog.NodeHash(row[2*i], row[2*i+1])
-		}
-	}
-	return row[0]
-}
-
 func (c *checker) certificate(index uint64, serial []byte) sum {
 	var b [29]byte
 	binary.BigEndian.PutUint64(b[:], index)
@@ -352,7 +342,7 @@ func (l *logCheck) tree(ctx context.Context) error {
 	for level := 2 * tileLevel; len(row) >= tileWidth; level += tileLevel {
 		above := make([]tlog.Hash, len(row)/tileWidth)
 		for i := range above {
-			above[i] = fold(slices.Clone(row[i*tileWidth : (i+1)*tileWidth]))
+			above[i] = certlog.TreeRoot(slices.Clone(row[i*tileWidth : (i+1)*tileWidth]))
 		}
 		want, err := l.Log.LogNodes(ctx, l.ca, level, 0, uint64(len(above)))
 		if err != nil {
@@ -375,26 +365,11 @@ func (l *logCheck) tree(ctx context.Context) error {
 
 // root is the root over all entries as they were read.
 func (l *logCheck) root() tlog.Hash {
-	parts := append(subtrees(l.tiles), subtrees(l.edge)...)
-	root := parts[len(parts)-1]
-	for _, h := range slices.Backward(parts[:len(parts)-1]) {
-		root = tlog.NodeHash(h, root)
+	row := slices.Clone(l.tiles)
+	if len(l.edge) > 0 {
+		row = append(row, certlog.TreeRoot(slices.Clone(l.edge)))
 	}
-	return root
-}
-
-// subtrees are the roots of the complete subtrees that make up row, largest first.
-func subtrees(row []tlog.Hash) (roots []tlog.Hash) {
-	row = slices.Clone(row)
-	for len(row) > 0 {
-		n := 1
-		for 2*n <= len(row) {
-			n *= 2
-		}
-		roots = append(roots, fold(row[:n]))
-		row = row[n:]
-	}
-	return roots
+	return certlog.TreeRoot(row)
 }
 
 // ders compares the certificates with the digests in the entries.

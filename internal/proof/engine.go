@@ -10,7 +10,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,7 +75,7 @@ func (v *verifier) run(ctx context.Context) (*Result, error) {
 	r := v.res
 	r.Manifest, r.Report, r.CA, r.Origin, r.Created = m, m.Report, m.CA, m.Origin, time.UnixMilli(m.Created).UTC()
 	r.Rows, r.Revoked, r.Entries = m.Issued, m.Revoked, m.Size
-	v.base, v.epoch = splitOrigin(m.Origin, m.CA)
+	v.base, v.epoch = SplitOrigin(m.Origin, m.CA)
 	r.Epoch = max(1, v.epoch)
 
 	if v.ReportSize != m.Bytes {
@@ -137,22 +136,6 @@ func (v *verifier) fail(name, class, format string, args ...any) {
 	if d.Status != Fail {
 		d.Status, d.Class, d.Words = Fail, class, fmt.Sprintf(format, args...)
 	}
-}
-
-// splitOrigin takes the epoch off the origin of a log of that CA; the base is
-// empty when the origin is none of a log of the CA.
-func splitOrigin(origin, caARN string) (base string, epoch int) {
-	id := caARN[strings.LastIndexByte(caARN, '/')+1:]
-	if strings.HasSuffix(origin, "/audit/"+id) {
-		return origin, 1
-	}
-	i := strings.LastIndexByte(origin, '/')
-	base, number := origin[:max(i, 0)], origin[i+1:]
-	n, err := strconv.Atoi(number)
-	if err != nil || n < 2 || strconv.Itoa(n) != number || !strings.HasSuffix(base, "/audit/"+id) {
-		return "", 0
-	}
-	return base, n
 }
 
 // checkKey answers who stands behind the manifest's key, and whether it
@@ -259,7 +242,7 @@ func (v *verifier) checkKnownQuick(previous error) {
 	var matched, newest uint64
 	for i := range v.Known {
 		k := &v.Known[i]
-		base, epoch := splitOrigin(k.Origin, m.CA)
+		base, epoch := SplitOrigin(k.Origin, m.CA)
 		switch same := k.Origin == m.Origin; {
 		case !v.genuine(k, nil):
 		case v.elsewhere(k):
@@ -294,7 +277,7 @@ func (v *verifier) checkKnownQuick(previous error) {
 // elsewhere tells whether a known head is of a log of the same CA key under
 // another CA's name.
 func (v *verifier) elsewhere(k *KnownHead) bool {
-	base, _ := splitOrigin(k.Origin, v.m.CA)
+	base, _ := SplitOrigin(k.Origin, v.m.CA)
 	return k.SPKI == sha256.Sum256(v.m.SPKI) && (base == "" || k.manifest != nil && k.manifest.CA != v.m.CA)
 }
 
@@ -482,7 +465,7 @@ func (v *verifier) checkKnown(l *replay, chain []logKey, previous error) error {
 	var lost, doubtful []string
 	for i := range v.Known {
 		k := &v.Known[i]
-		base, epoch := splitOrigin(k.Origin, m.CA)
+		base, epoch := SplitOrigin(k.Origin, m.CA)
 		limit := uint64(math.MaxUint64) // entries of that epoch that are in this log
 		for _, c := range chain {
 			if c.epoch > epoch {

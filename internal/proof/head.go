@@ -100,7 +100,7 @@ type KnownHead struct {
 // OfCA tells whether the head is one of a log of the manifest's CA, by its name
 // or by its key: there should be one log, with its epochs.
 func (k *KnownHead) OfCA(m *Manifest) bool {
-	base, _ := splitOrigin(k.Origin, m.CA)
+	base, _ := SplitOrigin(k.Origin, m.CA)
 	return base != "" || k.SPKI == sha256.Sum256(m.SPKI)
 }
 

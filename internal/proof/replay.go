@@ -330,7 +330,7 @@ func (w *worker) scan(b uint64) error {
 	for index := base; index < min(end, w.m.Size); index++ {
 		w.check(blk, index, w.bytes(int(index-base)))
 	}
-	blk.root = treeRoot(leaves)
+	blk.root = certlog.TreeRoot(leaves)
 	return nil
 }
 
@@ -531,26 +531,6 @@ func hashLeaves(data []byte, starts []uint32, leaves []tlog.Hash) []tlog.Hash {
 	return leaves
 }
 
-// treeRoot is the RFC 9162 root over hashes of one level, which it uses up. The
-// last one of a level that has no neighbour moves up as it is.
-func treeRoot(level []tlog.Hash) tlog.Hash {
-	if len(level) == 0 {
-		return sha256.Sum256(nil)
-	}
-	for len(level) > 1 {
-		n := len(level) / 2
-		for i := range n {
-			level[i] = tlog.NodeHash(level[2*i], level[2*i+1])
-		}
-		if len(level)%2 == 1 {
-			level[n] = level[len(level)-1]
-			n++
-		}
-		level = level[:n]
-	}
-	return level[0]
-}
-
 // rootAt is the root of the first size entries, and the earliest time of those
 // that follow in the report. Only after the replay.
 func (l *replay) rootAt(size uint64) (root tlog.Hash, earliest int64, err error) {
@@ -566,9 +546,9 @@ func (l *replay) rootAt(size uint64) (root tlog.Hash, earliest int64, err error)
 	}
 	switch {
 	case size%certlog.BlockSize == 0:
-		return treeRoot(hashes), earliest, nil
+		return certlog.TreeRoot(hashes), earliest, nil
 	case size == l.end:
-		return treeRoot(append(hashes, l.blocks[full].root)), earliest, nil
+		return certlog.TreeRoot(append(hashes, l.blocks[full].root)), earliest, nil
 	}
 	w := &worker{replay: l, ctx: context.Background(), loaded: math.MaxUint64, packs: l.last, leaves: make([]tlog.Hash, certlog.BlockSize)}
 	if err := w.load(full); err != nil {
@@ -581,8 +561,8 @@ func (l *replay) rootAt(size uint64) (root tlog.Hash, earliest int64, err error)
 			earliest = min(earliest, w.entry.Time)
 		}
 	}
-	hashes = append(hashes, treeRoot(leaves[:size-base]))
-	return treeRoot(hashes), earliest, nil
+	hashes = append(hashes, certlog.TreeRoot(leaves[:size-base]))
+	return certlog.TreeRoot(hashes), earliest, nil
 }
 
 // times checks what single blocks cannot: that no entry is dated before an

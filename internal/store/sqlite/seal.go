@@ -146,12 +146,7 @@ func (db *DB) checkBundle(ctx context.Context, ca string, block uint64, bundle [
 			}
 			row[j], bundle = tlog.RecordHash(entry), rest
 		}
-		for n := leaves; n > 1; n /= 2 {
-			for j := range n / 2 {
-				row[j] = tlog.NodeHash(row[2*j], row[2*j+1])
-			}
-		}
-		if row[0] != want[i] {
+		if certlog.TreeRoot(row[:]) != want[i] {
 			at := (lo + uint64(i)) * leaves
 			return fmt.Errorf("%w: the entries [%d, %d) are not those that were committed", certlog.ErrHead, at, at+leaves)
 		}
