@@ -42,7 +42,7 @@ func (c *Client) beside(ctx context.Context, o Object, body []byte, overwrite bo
 	}
 	if err == nil {
 		st.Size = int64(len(body))
-		if _, err = c.look(ctx, o, st); !errors.Is(err, ErrAbsent) {
+		if _, err = c.look(ctx, o, &st); !errors.Is(err, ErrAbsent) {
 			err = nil
 		}
 	}

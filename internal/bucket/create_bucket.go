@@ -28,18 +28,7 @@ func (c *Client) CreateBucket(ctx context.Context, r CreateBucketRequest) error 
 	if err := CheckName(r.Bucket); err != nil {
 		return err
 	}
-	in := &s3.CreateBucketInput{Bucket: &r.Bucket, ObjectOwnership: types.ObjectOwnershipBucketOwnerPreferred}
-	if c.cfg.Retention > 0 {
-		in.ObjectLockEnabledForBucket = aws.Bool(true)
-	}
-	if c.cfg.Region != "us-east-1" {
-		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(c.cfg.Region)}
-	}
-	_, err := c.owner.CreateBucket(ctx, in)
-	if tolerated(err) || code(err) == "InvalidArgument" {
-		in.ObjectOwnership = ""
-		_, err = c.owner.CreateBucket(ctx, in)
-	}
+	err := c.create(ctx, r.Bucket, c.cfg.Retention > 0)
 	switch code(err) {
 	case "":
 	case "BucketAlreadyExists", "BucketAlreadyOwnedByYou":
@@ -58,23 +47,33 @@ func (c *Client) CreateBucket(ctx context.Context, r CreateBucketRequest) error 
 	return nil
 }
 
+// create makes a bucket, locked: with Object Lock.
+func (c *Client) create(ctx context.Context, bucket string, locked bool) error {
+	in := &s3.CreateBucketInput{Bucket: &bucket, ObjectOwnership: types.ObjectOwnershipBucketOwnerPreferred}
+	if locked {
+		in.ObjectLockEnabledForBucket = aws.Bool(true)
+	}
+	if c.cfg.Region != "us-east-1" {
+		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(c.cfg.Region)}
+	}
+	_, err := c.owner.CreateBucket(ctx, in)
+	if tolerated(err) || code(err) == "InvalidArgument" {
+		in.ObjectOwnership = ""
+		_, err = c.owner.CreateBucket(ctx, in)
+	}
+	return err
+}
+
 // secure blocks public access and attaches the policy.
 func (c *Client) secure(ctx context.Context, r CreateBucketRequest) error {
-	_, err := c.owner.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
-		Bucket: &r.Bucket,
-		PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
-			BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: aws.Bool(true),
-			BlockPublicPolicy: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true),
-		},
-	})
-	if err != nil && (c.onAWS || !tolerated(err)) {
-		return c.unreachable("blocking public access to", r.Bucket, err)
+	if err := c.blockPublic(ctx, r.Bucket); err != nil {
+		return err
 	}
 	if c.cfg.Authorization == AuthorizeCredentials {
 		return nil // the store holds no such policy; its own access control decides
 	}
 	policy := string(c.policyFor(partition(r.CAARN), r.Bucket, r.Account))
-	_, err = c.owner.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy})
+	_, err := c.owner.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy})
 	if s := status(err); err != nil && !c.onAWS && (s == http.StatusBadRequest || tolerated(err)) {
 		return &pca.Error{
 			Code:    pca.RequestFailedException,
@@ -87,6 +86,20 @@ func (c *Client) secure(ctx context.Context, r CreateBucketRequest) error {
 	}
 	if _, err = c.owner.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.Bucket}); err != nil {
 		return c.unreachable("reading back the policy of", r.Bucket, err)
+	}
+	return nil
+}
+
+func (c *Client) blockPublic(ctx context.Context, bucket string) error {
+	_, err := c.owner.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+		Bucket: &bucket,
+		PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+			BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: aws.Bool(true),
+			BlockPublicPolicy: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true),
+		},
+	})
+	if err != nil && (c.onAWS || !tolerated(err)) {
+		return c.unreachable("blocking public access to", bucket, err)
 	}
 	return nil
 }

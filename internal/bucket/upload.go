@@ -196,7 +196,7 @@ func (c *Client) Complete(ctx context.Context, u Upload, parts []Part) (Stored, 
 // may answer an error for what it did, for instance to a retry that it cannot
 // recognize as one; so every error is looked behind (D-4).
 func (c *Client) settle(ctx context.Context, o Object, st Stored, err error) (Stored, error) {
-	seen, lookErr := c.look(ctx, o, st)
+	seen, lookErr := c.look(ctx, o, &st)
 	exists := status(err) == http.StatusPreconditionFailed
 	switch {
 	case seen:
@@ -215,9 +215,10 @@ func (c *Client) settle(ctx context.Context, o Object, st Stored, err error) (St
 	return Stored{}, lookErr
 }
 
-// look compares what is in the store with what was written. seen is false,
-// without an error, when our credentials may not look.
-func (c *Client) look(ctx context.Context, o Object, want Stored) (seen bool, err error) {
+// look compares what is in the store with what was written, and takes its ETag
+// where the answer with it was lost. seen is false, without an error, when our
+// credentials may not look.
+func (c *Client) look(ctx context.Context, o Object, want *Stored) (seen bool, err error) {
 	wait := shortStep
 	if ctx.Err() != nil {
 		wait = lastStep
@@ -252,6 +253,9 @@ func (c *Client) look(ctx context.Context, o Object, want Stored) (seen bool, er
 		want.Checksum != "" && have != "" && out.ChecksumType != types.ChecksumTypeComposite && have != want.Checksum:
 		return false, fmt.Errorf("%w (report id %q, %d bytes, checksum %q; wanted %q, %d, %q)",
 			ErrForeignObject, id, aws.ToInt64(out.ContentLength), have, o.ReportID, want.Size, want.Checksum)
+	}
+	if want.ETag == "" {
+		want.ETag = aws.ToString(out.ETag)
 	}
 	return true, nil
 }
