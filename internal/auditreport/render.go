@@ -72,6 +72,7 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 			}
 			from := lo
 			wg.Go(func() {
+				giveWay()
 				b.err = s.block(ctx, from, hi, b.chunks)
 				close(b.chunks)
 				scribes <- s
