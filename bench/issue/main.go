@@ -5,22 +5,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"flag"
 	"fmt"
-	"io"
 	"log"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,11 +23,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"golang.org/x/sync/errgroup"
 
 	"chirograph.dev/internal/bench"
@@ -82,7 +75,7 @@ func run(ctx context.Context, duration time.Duration, conns []int, output string
 	if err != nil {
 		return err
 	}
-	bodies, err := makeCSRs(512)
+	csrs, err := bench.CSRs(512)
 	if err != nil {
 		return err
 	}
@@ -95,27 +88,23 @@ func run(ctx context.Context, duration time.Duration, conns []int, output string
 	if err != nil {
 		return err
 	}
-	requests, err := encode(ca, bodies)
-	if err != nil {
-		return err
-	}
 	// The floor is taken before and after the runs: the machine may be shared.
-	before, err := floor(bodies)
+	before, err := floor(csrs)
 	if err != nil {
 		return err
 	}
-	if _, err := load(ctx, s, requests, 8, time.Second); err != nil { // warm up
+	if _, err := load(ctx, s, ca, csrs, 8, time.Second); err != nil { // warm up
 		return err
 	}
 	var results []result
 	for _, n := range conns {
-		r, err := load(ctx, s, requests, n, duration)
+		r, err := load(ctx, s, ca, csrs, n, duration)
 		if err != nil {
 			return err
 		}
 		results = append(results, r)
 	}
-	after, err := floor(bodies)
+	after, err := floor(csrs)
 	if err != nil {
 		return err
 	}
@@ -135,25 +124,6 @@ func run(ctx context.Context, duration time.Duration, conns []int, output string
 	}
 	fmt.Println("\nEvery certificate is synced to disk before it is answered; the client runs on the same processors.")
 	return nil
-}
-
-func makeCSRs(n int) ([][]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	csrs := make([][]byte, n)
-	for i := range csrs {
-		name := fmt.Sprintf("host-%05d.bench.example.com", i)
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-			Subject: pkix.Name{CommonName: name, Organization: []string{"Example"}, Country: []string{"US"}}, DNSNames: []string{name},
-		}, key)
-		if err != nil {
-			return nil, err
-		}
-		csrs[i] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
-	}
-	return csrs, nil
 }
 
 // floor is the CPU time in microseconds of what nobody can leave out: parsing
@@ -203,56 +173,13 @@ func ownCPU() (time.Duration, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
 }
 
-func encode(ca string, csrs [][]byte) ([][]byte, error) {
-	requests := make([][]byte, len(csrs))
-	for i, csr := range csrs {
-		b, err := json.Marshal(map[string]any{
-			"CertificateAuthorityArn": ca, "Csr": csr, "SigningAlgorithm": "SHA256WITHECDSA",
-			"Validity": map[string]any{"Type": "DAYS", "Value": 90},
-		})
-		if err != nil {
-			return nil, err
-		}
-		requests[i] = b
-	}
-	return requests, nil
-}
-
 // load keeps n connections busy for the duration.
-func load(ctx context.Context, s *bench.Server, requests [][]byte, n int, duration time.Duration) (result, error) {
-	credentials, err := s.Config.Credentials.Retrieve(ctx)
+func load(ctx context.Context, s *bench.Server, ca string, csrs [][]byte, n int, duration time.Duration) (result, error) {
+	issuer, err := s.Issuer(ctx, ca, csrs, n)
 	if err != nil {
 		return result{}, err
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConns: n, MaxIdleConnsPerHost: n, MaxConnsPerHost: n, DisableCompression: true}}
-	signer := v4.NewSigner()
-	issue := func(body []byte) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.API+"/", bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		req.Header.Set("X-Amz-Target", "ACMPrivateCA.IssueCertificate")
-		sum := sha256.Sum256(body)
-		if err := signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "acm-pca", s.Config.Region, time.Now()); err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		answer, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return err
-		}
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d: %s", resp.StatusCode, answer)
-		}
-		return nil
-	}
-
-	var next atomic.Int64
+	defer issuer.Close()
 	var mu sync.Mutex
 	var latencies []time.Duration
 	var failure error
@@ -267,7 +194,7 @@ func load(ctx context.Context, s *bench.Server, requests [][]byte, n int, durati
 			var mine []time.Duration
 			for time.Since(start) < duration {
 				began := time.Now()
-				if err := issue(requests[int(next.Add(1))%len(requests)]); err != nil {
+				if err := issuer.Issue(ctx); err != nil {
 					mu.Lock()
 					failure = err
 					mu.Unlock()
