@@ -49,7 +49,7 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.Certificates.Certificate(ctx, arn.CA, serial)
+	c, before, err := s.Certificates.CertificateStatus(ctx, arn.CA, serial)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, s.noCertificate(ctx, arn.CA, padSerial(serial), "Could not find a certificate with the serial number "+in.CertificateSerial+" that this certificate authority issued. Give the serial number as the audit report or the certificate's ARN shows it.")
 	}
@@ -62,12 +62,9 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 		return nil, pca.Errorf(pca.InvalidRequestException, "Self-signed certificate can not be revoked. Relying parties stop trusting a root by removing it from their trust stores.")
 	case s.invisible(c.Serial):
 		return nil, inProgress()
+	case before != nil:
+		return nil, revokedAlready(in.CertificateSerial)
 	case now.Unix() > c.NotAfter.Unix():
-		if _, err := s.Certificates.Revocation(ctx, arn.CA, c.Index); err == nil {
-			return nil, revokedAlready(in.CertificateSerial)
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return nil, unexpected("reading a revocation", arn, err)
-		}
 		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate %s has expired. An expired certificate cannot be revoked.", in.CertificateSerial)
 	}
 	revocation := &store.Revocation{CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason)}

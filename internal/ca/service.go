@@ -39,7 +39,8 @@ type Records interface {
 type Certificates interface {
 	InstalledCertificate(ctx context.Context, ca string, generation int64) (*store.InstalledCertificate, error)
 	Certificate(ctx context.Context, ca string, serial []byte) (*store.Certificate, error)
-	Revocation(ctx context.Context, ca string, issueIndex uint64) (*store.Revocation, error)
+	// CertificateStatus is Certificate without the DER, and the revocation; nil when it is not revoked.
+	CertificateStatus(ctx context.Context, ca string, serial []byte) (*store.Certificate, *store.Revocation, error)
 	// Token gives the value of a token that has not expired at now.
 	Token(ctx context.Context, key string, now time.Time) (string, error)
 	FailedIssuances

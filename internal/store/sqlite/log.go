@@ -489,19 +489,24 @@ func (db *DB) Certificate(ctx context.Context, ca string, serial []byte) (*store
 	return cert, nil
 }
 
-// Revocation gives the revocation of the certificate that an entry issued;
-// store.ErrNotFound when it is not revoked.
-func (db *DB) Revocation(ctx context.Context, ca string, issueIndex uint64) (*store.Revocation, error) {
-	rev := &store.Revocation{CA: ca, IssueIndex: issueIndex}
+// CertificateStatus gives an issued certificate without its DER, and its
+// revocation, nil when it is not revoked; store.ErrNotFound when the CA has none
+// with the serial.
+func (db *DB) CertificateStatus(ctx context.Context, ca string, serial []byte) (*store.Certificate, *store.Revocation, error) {
+	cert := &store.Certificate{CA: ca, Serial: bytes.Clone(serial)}
+	var rev *store.Revocation
 	err := db.read(ctx, func(c *conn) error {
 		return must(c.queryRow(func(r *rows) {
-			rev.RevokeIndex, rev.Time, rev.Reason = uint64(r.int(0)), r.int(1), uint8(r.int(2))
-		}, "SELECT revoke_idx, time, reason FROM revocation WHERE ca = ? AND issue_idx = ?", ca, int64(issueIndex)))
+			cert.Index, cert.Generation, cert.NotAfter = uint64(r.int(0)), r.int(1), at(r.int(2))
+			if !r.null(3) {
+				rev = &store.Revocation{CA: ca, IssueIndex: cert.Index, RevokeIndex: uint64(r.int(3)), Time: r.int(4), Reason: uint8(r.int(5))}
+			}
+		}, "SELECT c.idx, c.generation, c.not_after, r.revoke_idx, r.time, r.reason FROM certificate c LEFT JOIN revocation r ON r.ca = c.ca AND r.issue_idx = c.idx WHERE c.ca = ? AND c.serial = ?", ca, serial))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading revocation of entry %d of CA %s: %w", issueIndex, ca, err)
+		return nil, nil, fmt.Errorf("reading the status of certificate %x of CA %s: %w", serial, ca, err)
 	}
-	return rev, nil
+	return cert, rev, nil
 }
 
 // revocationRows is how many revocations are read with one statement.

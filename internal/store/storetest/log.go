@@ -286,8 +286,8 @@ func testRevocations(t *testing.T, e Engine) {
 		var got []uint64
 		err := e.Revocations(ctx, ca, c.lo, c.hi, c.before, func(r store.Revocation) error {
 			got = append(got, r.IssueIndex)
-			one, err := e.Revocation(ctx, ca, r.IssueIndex)
-			if err != nil || *one != r || r.Time != now+int64(r.IssueIndex) || r.Reason != 4 || r.CA != ca {
+			_, one, err := e.CertificateStatus(ctx, ca, certificate(records[r.IssueIndex]).Serial)
+			if err != nil || one == nil || *one != r || r.Time != now+int64(r.IssueIndex) || r.Reason != 4 || r.CA != ca {
 				return fmt.Errorf("%+v and %+v: %w", r, one, err)
 			}
 			return nil
@@ -296,10 +296,13 @@ func testRevocations(t *testing.T, e Engine) {
 			t.Errorf("%+v: %v, %v", c, got, err)
 		}
 	}
-	_, err := e.Revocation(ctx, ca, 51)
-	notFound(t, "revocation", err)
-	_, err = e.Revocation(ctx, caID(2), 50)
-	notFound(t, "revocation of another CA", err)
+	want := *certificate(records[51])
+	cert, rev, err := e.CertificateStatus(ctx, ca, want.Serial)
+	if want.DER = nil; err != nil || rev != nil || !reflect.DeepEqual(cert, &want) {
+		t.Errorf("read %+v and %+v (%v), stored %+v", cert, rev, err, want)
+	}
+	_, _, err = e.CertificateStatus(ctx, caID(2), want.Serial)
+	notFound(t, "status of a certificate of another CA", err)
 	stop := errors.New("enough")
 	if err := e.Revocations(ctx, ca, 0, 100, 104, func(store.Revocation) error { return stop }); !errors.Is(err, stop) {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
 
@@ -28,6 +29,7 @@ type Engine interface {
 	FailedIssuances
 	Reports
 	Parts
+	Segments
 	AuditKeys
 	Settings
 	Identities
@@ -59,7 +61,7 @@ type Overview interface {
 // Certificates reads what the log's transactions stored.
 type Certificates interface {
 	Certificate(ctx context.Context, ca string, serial []byte) (*store.Certificate, error)
-	Revocation(ctx context.Context, ca string, issueIndex uint64) (*store.Revocation, error)
+	CertificateStatus(ctx context.Context, ca string, serial []byte) (*store.Certificate, *store.Revocation, error)
 	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error
 	Token(ctx context.Context, key string, now time.Time) (string, error)
 }
@@ -82,9 +84,17 @@ type Reports interface {
 
 // Parts keeps what of a report is uploaded.
 type Parts interface {
-	PutUploadedPart(ctx context.Context, p *store.UploadedPart) error
+	PutUploadedParts(ctx context.Context, parts []store.UploadedPart) error
 	UploadedParts(ctx context.Context, report string) ([]store.UploadedPart, error)
 	DeleteUploadedParts(ctx context.Context, report string) error
+}
+
+// Segments keeps what of reports is kept for the next ones.
+type Segments interface {
+	SegmentSets(ctx context.Context) ([]store.SegmentSet, error)
+	Segments(ctx context.Context, ca string, format pca.AuditReportResponseFormat) (store.SegmentSet, []store.Segment, error)
+	MoveSegments(ctx context.Context, from, to store.SegmentSet, stale []uint64) error
+	PutSegments(ctx context.Context, set store.SegmentSet, segments []store.Segment) error
 }
 
 // AuditKeys reads what a proof needs beside the log.
@@ -170,6 +180,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		"report slot":          testReportSlot,
 		"report slot race":     testReportSlotRace,
 		"parts":                testParts,
+		"segments":             testSegments,
 		"audit keys":           testAuditKeys,
 		"settings":             testSettings,
 		"identities":           testIdentities,
