@@ -367,7 +367,7 @@ func (w *writer) putNow(ctx context.Context, p part) error {
 		Bytes: uint64(len(p.buf)), ETag: done.ETag, Checksum: done.Checksum, SHA256: sum[:],
 	}
 	// A crash before this line has the part written again, with the same bytes.
-	if err := w.job.service.cfg.Parts.PutUploadedPart(ctx, &up); err != nil {
+	if err := w.job.service.cfg.Parts.PutUploadedParts(ctx, []store.UploadedPart{up}); err != nil {
 		return fmt.Errorf("recording part %d: %w", p.number, err)
 	}
 	w.mu.Lock()

@@ -47,9 +47,21 @@ type Reports interface {
 // Parts keeps what is in the bucket already of reports that are being
 // written; the store is one.
 type Parts interface {
-	PutUploadedPart(ctx context.Context, p *store.UploadedPart) error
+	PutUploadedParts(ctx context.Context, parts []store.UploadedPart) error
 	UploadedParts(ctx context.Context, report string) ([]store.UploadedPart, error)
 	DeleteUploadedParts(ctx context.Context, report string) error
+}
+
+// Segments keeps the records of segments; the store is one.
+type Segments interface {
+	SegmentSets(ctx context.Context) ([]store.SegmentSet, error)
+	// Segments gives a set and its segments in the order of the log;
+	// store.ErrNotFound when there is none.
+	Segments(ctx context.Context, ca string, format pca.AuditReportResponseFormat) (store.SegmentSet, []store.Segment, error)
+	// MoveSegments and PutSegments change a set that is as the caller knows it;
+	// store.ErrConflict when it is not.
+	MoveSegments(ctx context.Context, from, to store.SegmentSet, stale []uint64) error
+	PutSegments(ctx context.Context, set store.SegmentSet, segments []store.Segment) error
 }
 
 // Authorities knows the CAs; *ca.Service is one. Record gives a CA's record
@@ -83,6 +95,11 @@ type Config struct {
 	// asked for every call and attempt, so a client that holds connections is
 	// kept by whoever gives it.
 	Destination func(ctx context.Context, account, caARN string) (*bucket.Client, error)
+	// Segments gives the client and the bucket, the server's own, that keep what
+	// a CA's next reports have in common with its last ones (D-24). Nil: nothing
+	// is kept, and every report is rendered whole. SegmentRecords is needed with it.
+	Segments       func(ctx context.Context, account, caARN string) (client *bucket.Client, bucketName string, err error)
+	SegmentRecords Segments
 	// Call identifies the call that ctx belongs to: who calls, and the SDK's
 	// invocation id, empty when there is none. Nil: what awsjson knows.
 	Call func(ctx context.Context) (caller, invocation string)
@@ -132,6 +149,9 @@ const (
 func New(cfg Config) (*Service, error) {
 	if cfg.Log == nil || cfg.Entries == nil || cfg.Reports == nil || cfg.Parts == nil || cfg.Authorities == nil || cfg.Checkpoints == nil || cfg.Packs == nil || cfg.Settings == nil || cfg.Destination == nil {
 		return nil, errors.New("auditreport: Log, Entries, Reports, Parts, Authorities, Checkpoints, Packs, Settings and Destination are needed")
+	}
+	if cfg.Segments != nil && cfg.SegmentRecords == nil {
+		return nil, errors.New("auditreport: Segments needs SegmentRecords")
 	}
 	if cfg.Call == nil {
 		cfg.Call = awsCall

@@ -207,3 +207,28 @@ type UploadedPart struct {
 	Checksum string // CRC64NVME, base64; empty when the store takes none
 	SHA256   []byte
 }
+
+// SegmentSet is the state of the segments of a CA's reports of one format
+// (destination.md D-24). A set of another rendering or another place is dropped
+// whole, and so is one of size 0.
+type SegmentSet struct {
+	CA        string
+	Format    pca.AuditReportResponseFormat
+	Rendering int64  // version of the rendering
+	Place     string // bucket service and bucket that hold the segments
+	Size      uint64 // revocations of the log's first Size entries are in the segments, or made them stale
+}
+
+// Segment is a run of whole rows of a report, as it is in an object of the
+// server's own. The segments of a set do not overlap.
+type Segment struct {
+	Lo, Hi   uint64 // log range
+	Rows     uint64
+	Revoked  uint64
+	Bytes    uint64
+	SHA256   []byte
+	Checksum string // CRC64NVME, base64; empty when the store takes none
+	ETag     string
+	Key      string // of the object; empty when there is none, which is stale
+	Stale    bool   // what the object holds is not what a report says now
+}

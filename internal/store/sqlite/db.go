@@ -348,8 +348,13 @@ func prepareSchema(c *conn) error {
 				return fmt.Errorf("upgrading the store from format 1: %w", err)
 			}
 		}
-		if err := script(c, upgrade2); err != nil {
-			return fmt.Errorf("upgrading the store from format 2: %w", err)
+		if format <= 2 {
+			if err := script(c, upgrade2); err != nil {
+				return fmt.Errorf("upgrading the store from format 2: %w", err)
+			}
+		}
+		if err := script(c, upgrade3); err != nil {
+			return fmt.Errorf("upgrading the store from format 3: %w", err)
 		}
 		_, err := c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
 		return err

@@ -442,13 +442,22 @@ func (db *DB) AuditKeys(ctx context.Context, ca string) (keys []store.AuditKey, 
 	return keys, nil
 }
 
-// PutUploadedPart stores a part, in the place of one with the same number.
-func (db *DB) PutUploadedPart(ctx context.Context, p *store.UploadedPart) error {
-	err := db.change(ctx, `INSERT INTO uploaded_part (report, number, lo, hi, total_rows, revoked, size, etag, checksum, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (report, number) DO UPDATE SET lo = excluded.lo, hi = excluded.hi, total_rows = excluded.total_rows, revoked = excluded.revoked, size = excluded.size, etag = excluded.etag, checksum = excluded.checksum, sha256 = excluded.sha256`,
-		p.Report, int64(p.Number), int64(p.Lo), int64(p.Hi), int64(p.Rows), int64(p.Revoked), int64(p.Bytes), p.ETag, p.Checksum, blob(p.SHA256))
+// PutUploadedParts stores parts, each in the place of one with the same number.
+func (db *DB) PutUploadedParts(ctx context.Context, parts []store.UploadedPart) error {
+	err := db.write(ctx, func(c *conn) error {
+		for i := range parts {
+			p := &parts[i]
+			_, err := c.exec(`INSERT INTO uploaded_part (report, number, lo, hi, total_rows, revoked, size, etag, checksum, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT (report, number) DO UPDATE SET lo = excluded.lo, hi = excluded.hi, total_rows = excluded.total_rows, revoked = excluded.revoked, size = excluded.size, etag = excluded.etag, checksum = excluded.checksum, sha256 = excluded.sha256`,
+				p.Report, int64(p.Number), int64(p.Lo), int64(p.Hi), int64(p.Rows), int64(p.Revoked), int64(p.Bytes), p.ETag, p.Checksum, blob(p.SHA256))
+			if err != nil {
+				return fmt.Errorf("part %d of report %s: %w", p.Number, p.Report, err)
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("storing part %d of report %s: %w", p.Number, p.Report, err)
+		return fmt.Errorf("storing uploaded parts: %w", err)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@ package sqlite
 
 // Format is the number of the store's format; a store of a higher one is
 // refused. Part of the format.
-const Format = 3
+const Format = 4
 
 // applicationID marks the file as ours in its header ("chir").
 const applicationID = 0x63686972
@@ -178,7 +178,7 @@ CREATE TABLE uploaded_part (
 	sha256   BLOB   NOT NULL,
 	PRIMARY KEY (report, number)
 ) WITHOUT ROWID;
-` + auditKeySchema + identitySchema
+` + auditKeySchema + segmentSchema + identitySchema
 
 // auditKeySchema is the endorsed keys that sign the heads of logs; part of schema.
 const auditKeySchema = `
@@ -190,6 +190,34 @@ CREATE TABLE audit_key (
 	algorithm   TEXT   NOT NULL,
 	endorsement BLOB   NOT NULL,
 	PRIMARY KEY (ca, verifier)
+) WITHOUT ROWID;
+`
+
+// segmentSchema is what of reports is kept for the next ones; part of schema.
+const segmentSchema = `
+CREATE TABLE segment_set (
+	ca        TEXT   NOT NULL,
+	format    TEXT   NOT NULL,
+	rendering BIGINT NOT NULL,
+	place     TEXT   NOT NULL,
+	size      BIGINT NOT NULL,
+	PRIMARY KEY (ca, format)
+) WITHOUT ROWID;
+
+CREATE TABLE segment (
+	ca         TEXT   NOT NULL,
+	format     TEXT   NOT NULL,
+	lo         BIGINT NOT NULL,
+	hi         BIGINT NOT NULL,
+	total_rows BIGINT NOT NULL,
+	revoked    BIGINT NOT NULL,
+	size       BIGINT NOT NULL,
+	sha256     BLOB   NOT NULL,
+	checksum   TEXT   NOT NULL,
+	etag       TEXT   NOT NULL,
+	key        TEXT   NOT NULL,
+	stale      BIGINT NOT NULL,
+	PRIMARY KEY (ca, format, lo)
 ) WITHOUT ROWID;
 `
 
@@ -321,3 +349,7 @@ ALTER TABLE access_key RENAME TO access_key_1;
 const upgrade2 = `
 ALTER TABLE audit_report ADD COLUMN checkpoint BLOB NOT NULL DEFAULT x'';
 ` + auditKeySchema
+
+// upgrade3 makes a store of format 3 one of format 4. The next report of a CA
+// makes its segments.
+const upgrade3 = segmentSchema

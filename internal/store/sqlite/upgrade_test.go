@@ -128,6 +128,19 @@ func TestUpgradeFormat2(t *testing.T) {
 	sameTables(t, db)
 }
 
+// TestUpgradeFormat3 opens a store of format 3; its CAs have no segments yet.
+func TestUpgradeFormat3(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, Config{Path: oldStore(t, "3", "INSERT INTO setting VALUES ('region', 'eu-west-1')")})
+	if region, err := db.Setting(t.Context(), "region"); err != nil || region != "eu-west-1" {
+		t.Errorf("%s, %v", region, err)
+	}
+	if sets, err := db.SegmentSets(t.Context()); err != nil || len(sets) != 0 {
+		t.Errorf("%+v, %v", sets, err)
+	}
+	sameTables(t, db)
+}
+
 // sameTables compares an upgraded store with a new one.
 func sameTables(t *testing.T, db *DB) {
 	t.Helper()

@@ -392,11 +392,9 @@ func testParts(t *testing.T, e Engine) {
 	for _, n := range []int32{3, 1, 2} {
 		for _, report := range []string{"r1", "r2"} {
 			p := store.UploadedPart{Report: report, Number: n, Lo: uint64(n), Hi: uint64(n) + 1, Rows: 5, Revoked: 1, Bytes: 6, ETag: "e", Checksum: "c"}
-			if err := e.PutUploadedPart(ctx, &p); err != nil {
-				t.Fatal(err)
-			}
-			p.ETag, p.SHA256 = "e2", []byte{7} // put again
-			if err := e.PutUploadedPart(ctx, &p); err != nil {
+			again := p
+			again.ETag, again.SHA256 = "e2", []byte{7}
+			if err := e.PutUploadedParts(ctx, []store.UploadedPart{p, again}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -417,6 +415,87 @@ func testParts(t *testing.T, e Engine) {
 			t.Fatalf("%s: %d parts, %v", report, len(got), err)
 		}
 	}
+}
+
+func testSegments(t *testing.T, e Engine) {
+	ctx := t.Context()
+	const format = pca.AuditReportResponseFormat_JSON
+	_, _, err := e.Segments(ctx, caID(1), format)
+	notFound(t, "a set", err)
+
+	none := store.SegmentSet{CA: caID(1), Format: format}
+	set := store.SegmentSet{CA: caID(1), Format: format, Rendering: 1, Place: "here", Size: 100}
+	other := store.SegmentSet{CA: caID(1), Format: pca.AuditReportResponseFormat_CSV, Rendering: 1, Place: "here", Size: 7}
+	segment := func(lo, hi uint64, key string) store.Segment {
+		return store.Segment{Lo: lo, Hi: hi, Rows: hi - lo, Revoked: 1, Bytes: 100, SHA256: []byte(key), Checksum: "c", ETag: "e", Key: key, Stale: key == ""}
+	}
+	check := func(set store.SegmentSet, want ...store.Segment) {
+		t.Helper()
+		got, segments, err := e.Segments(ctx, set.CA, set.Format)
+		if err != nil || got != set || !reflect.DeepEqual(segments, want) {
+			t.Errorf("%+v %+v, %v; want %+v %+v", got, segments, err, set, want)
+		}
+	}
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	conflict := func(err error) {
+		t.Helper()
+		if !errors.Is(err, store.ErrConflict) {
+			t.Errorf("%v, want a conflict", err)
+		}
+	}
+	conflict(e.PutSegments(ctx, set, []store.Segment{segment(0, 5, "a")}))
+	conflict(e.MoveSegments(ctx, set, set, nil))
+	ok(e.MoveSegments(ctx, none, set, nil))
+	conflict(e.MoveSegments(ctx, none, set, nil))
+	check(set)
+	ok(e.MoveSegments(ctx, store.SegmentSet{CA: caID(1), Format: other.Format}, other, nil))
+	ok(e.PutSegments(ctx, other, []store.Segment{segment(0, 3, "csv")}))
+	a, b, c, d, none4 := segment(0, 5, "a"), segment(5, 9, "b"), segment(9, 12, "c"), segment(12, 20, "d"), segment(20, 30, "")
+	none4.SHA256 = nil
+	ok(e.PutSegments(ctx, set, []store.Segment{d, a, none4}))
+	ok(e.PutSegments(ctx, set, []store.Segment{c, b}))
+	check(set, a, b, c, d, none4)
+
+	// Revocations make segments stale, once only.
+	next := set
+	next.Size = 120
+	ok(e.MoveSegments(ctx, set, next, []uint64{5, 12, 13}))
+	conflict(e.MoveSegments(ctx, set, next, nil))
+	conflict(e.PutSegments(ctx, set, []store.Segment{b}))
+	b.Stale, d.Stale = true, true
+	check(next, a, b, c, d, none4)
+
+	// A merged one takes the place of both; so does one that is made again.
+	bc, d2 := segment(5, 12, "bc"), segment(12, 20, "d2")
+	ok(e.PutSegments(ctx, next, []store.Segment{bc, d2}))
+	check(next, a, bc, d2, none4)
+	ok(e.PutSegments(ctx, next, []store.Segment{segment(3, 13, "over")}))
+	check(next, segment(3, 13, "over"), none4)
+	ok(e.MoveSegments(ctx, next, next, []uint64{3}))
+	over := segment(3, 13, "over")
+	over.Stale = true
+	check(next, over, none4)
+
+	if sets, err := e.SegmentSets(ctx); err != nil || !reflect.DeepEqual(sets, []store.SegmentSet{other, next}) {
+		t.Errorf("%+v, %v", sets, err)
+	}
+	// Another rendering, or another place, begins with nothing.
+	moved := next
+	moved.Place = "there"
+	ok(e.MoveSegments(ctx, next, moved, nil))
+	check(moved)
+	ok(e.PutSegments(ctx, moved, []store.Segment{a}))
+	ok(e.MoveSegments(ctx, moved, none, nil))
+	_, _, err = e.Segments(ctx, caID(1), format)
+	notFound(t, "a dropped set", err)
+	ok(e.MoveSegments(ctx, none, set, nil))
+	check(set)
+	check(other, segment(0, 3, "csv"))
 }
 
 func testAuditKeys(t *testing.T, e Engine) {
