@@ -35,9 +35,10 @@ type Result struct {
 	CPU       float64 `json:"cpuMicroseconds,omitempty"`       // of the measured process, user and system, for each unit
 	System    float64 `json:"systemCPUMicroseconds,omitempty"` // the kernel's part of CPU
 
-	P50 float64 `json:"p50Milliseconds,omitempty"`
-	P99 float64 `json:"p99Milliseconds,omitempty"`
-	Max float64 `json:"maxMilliseconds,omitempty"`
+	P50  float64 `json:"p50Milliseconds,omitempty"`
+	P99  float64 `json:"p99Milliseconds,omitempty"`
+	P999 float64 `json:"p999Milliseconds,omitempty"`
+	Max  float64 `json:"maxMilliseconds,omitempty"`
 
 	Bytes   int64 `json:"bytes,omitempty"`             // of the outcome, such as the report
 	Written int64 `json:"writtenBytes,omitempty"`      // that the measured process sent to the disk
@@ -45,8 +46,10 @@ type Result struct {
 
 	FloorCPU     float64 `json:"floorCPUMicroseconds,omitempty"` // for each unit, in the same run
 	FloorSeconds float64 `json:"floorSeconds,omitempty"`         // for all units, in the same run
+	FloorP99     float64 `json:"floorP99Milliseconds,omitempty"` // in the same run
 	RatioCPU     float64 `json:"ratioCPU,omitempty"`             // CPU to FloorCPU
 	RatioSeconds float64 `json:"ratioSeconds,omitempty"`         // Seconds to FloorSeconds
+	RatioP99     float64 `json:"ratioP99,omitempty"`             // P99 to FloorP99
 
 	Peer *Peer `json:"peer,omitempty"` // What is of somebody else
 }
@@ -84,6 +87,9 @@ func (r *Run) Report(res Result) {
 	if res.FloorSeconds > 0 {
 		res.RatioSeconds = res.Seconds / res.FloorSeconds
 	}
+	if res.FloorP99 > 0 {
+		res.RatioP99 = res.P99 / res.FloorP99
+	}
 	r.results = append(r.results, res)
 	if r.Output != "text" {
 		return
@@ -100,6 +106,9 @@ func (r *Run) Report(res Result) {
 		number(res.Seconds, 2), number(res.PerSecond, 0), number(res.CPU, 2), number(res.P50, 2), number(res.P99, 2), number(res.Max, 2),
 		number(float64(res.Bytes)/1e6, 1), number(float64(res.Written)/1e6, 1), number(float64(res.Peak)/(1<<20), 0), number(res.RatioCPU, 2), number(res.RatioSeconds, 2))
 	fmt.Fprintln(r.out, strings.TrimRight(line, " "))
+	if res.RatioP99 > 0 {
+		fmt.Fprintf(r.out, "%13sp99 is %.2f times, p99.9 is %.2f ms\n", "", res.RatioP99, res.P999)
+	}
 	if p := res.Peer; p != nil {
 		fmt.Fprintf(r.out, "%13sneeds %s times our seconds and %s times our CPU time for each of the %s\n", "", number(p.RatioSeconds, 2), number(p.RatioCPU, 2), r.program.Unit)
 	}
