@@ -295,7 +295,7 @@ func (s *Service) copyObject(q *request) (*reply, error) {
 		o.size, o.etag, o.algorithm, o.checksumType, o.checksum = c.size, c.etag, algorithm, typeFullObject, c.checksum
 		o.modified = c.modified
 		c.number = 1
-		return s.index.write(ctx, func(tx *sql.Tx) error {
+		return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			if err := c.still(ctx, tx); err != nil {
 				return err
 			}

@@ -139,7 +139,8 @@ type extent struct {
 // index is the database of buckets, objects and extents. One connection
 // writes, several read; each write is durable when it returns.
 type index struct {
-	w, r *sql.DB
+	*commits
+	r *sql.DB
 }
 
 // lost is asked before a new index is made: true says that there was one.
@@ -159,7 +160,7 @@ func openIndex(ctx context.Context, path string, lost func() (bool, error)) (*in
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}
 	w.SetMaxOpenConns(1)
-	x := &index{w: w}
+	x := &index{commits: newCommits(w)}
 	if err := x.migrate(ctx, lost); err != nil {
 		w.Close()
 		return nil, err
@@ -178,7 +179,7 @@ func openIndex(ctx context.Context, path string, lost func() (bool, error)) (*in
 var errIndexLost = errors.New("the bucket folder holds objects but its index (index.db) is missing or empty: restore index.db from the backup that belongs to the parts folder, or move the bucket folder away to begin with an empty one")
 
 func (x *index) migrate(ctx context.Context, lost func() (bool, error)) error {
-	return x.write(ctx, func(tx *sql.Tx) error {
+	return x.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'format'`).Scan(&n); err != nil {
 			return fmt.Errorf("reading the index's schema: %w", err)
@@ -214,35 +215,10 @@ func (x *index) migrate(ctx context.Context, lost func() (bool, error)) error {
 
 func (x *index) close() error {
 	err := x.r.Close()
-	if werr := x.w.Close(); err == nil {
+	if werr := x.db.Close(); err == nil {
 		err = werr
 	}
 	return err
-}
-
-// write runs fn in a transaction that is durable when write returns nil. An
-// error of the database comes as *storageError; it is then unknown whether the
-// last step, the commit, reached the disk.
-func (x *index) write(ctx context.Context, fn func(*sql.Tx) error) error {
-	tx, err := x.w.BeginTx(ctx, nil)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return &storageError{err}
-	}
-	if err := fn(tx); err != nil {
-		_ = tx.Rollback()
-		var known *apiError
-		if errors.As(err, &known) || ctx.Err() != nil {
-			return err
-		}
-		return &storageError{err}
-	}
-	if err := tx.Commit(); err != nil {
-		return &storageError{err}
-	}
-	return nil
 }
 
 // read runs fn on one snapshot.
@@ -475,7 +451,7 @@ func retirePart(ctx context.Context, tx *sql.Tx, o *object, number int) error {
 // Nothing can refer to such a file again: references are only copied from
 // objects and uploads in the index, and the file has none there.
 func (x *index) sweep(ctx context.Context, limit int) (freed []fileID, done bool, err error) {
-	err = x.write(ctx, func(tx *sql.Tx) error {
+	err = x.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		freed, done = nil, false
 		var id int64
 		err := tx.QueryRowContext(ctx, `SELECT id FROM object WHERE state = 2 ORDER BY id LIMIT 1`).Scan(&id)

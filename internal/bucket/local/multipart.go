@@ -47,7 +47,7 @@ func (s *Service) createMultipartUpload(q *request) (*reply, error) {
 	_, _ = rand.Read(id[:]) // crypto/rand.Read never fails
 	o.upload = hex.EncodeToString(id[:])
 	ctx := q.http.Context()
-	err = s.index.write(ctx, func(tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := bucketExists(ctx, tx, q.bucket); err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (q *request) partNumber() (int, error) {
 // enterPart makes p the part of its number, in place of an earlier one.
 func (s *Service) enterPart(q *request, p *part, check func(context.Context, *sql.Tx) error) error {
 	ctx := q.http.Context()
-	return s.index.write(ctx, func(tx *sql.Tx) error {
+	return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if check != nil {
 			if err := check(ctx, tx); err != nil {
 				return err
@@ -284,7 +284,7 @@ func (s *Service) completeMultipartUpload(q *request) (*reply, error) {
 	id := q.query.Get("uploadId")
 	ctx := q.http.Context()
 	var done *object
-	err = s.index.write(ctx, func(tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		o, err := findUpload(ctx, tx, q.bucket, q.key, id)
 		var missing *apiError
 		if errors.As(err, &missing) {
@@ -419,7 +419,7 @@ func (s *Service) abortMultipartUpload(q *request) (*reply, error) {
 		return nil, err
 	}
 	ctx := q.http.Context()
-	err := s.index.write(ctx, func(tx *sql.Tx) error {
+	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		o, err := findUpload(ctx, tx, q.bucket, q.key, q.query.Get("uploadId"))
 		if err != nil {
 			return err

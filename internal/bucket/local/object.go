@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -204,7 +205,7 @@ func (s *Service) putObject(q *request) (*reply, error) {
 	in.number = 1
 	in.part.checksum = o.checksum
 	ctx := q.http.Context()
-	err = s.index.write(ctx, func(tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := s.replace(ctx, q, tx, o, conditions); err != nil {
 			return err
 		}
@@ -451,36 +452,35 @@ func formatDate(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05
 
 // deleteObject removes an object; that there is none is no error.
 func (s *Service) deleteObject(q *request) (*reply, error) {
-	if err := s.remove(q, q.key, q.header.Get("If-Match")); err != nil {
+	ctx := q.http.Context()
+	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return s.remove(ctx, q, tx, q.key, q.header.Get("If-Match"))
+	})
+	if err != nil {
 		return nil, err
 	}
+	s.wake()
 	return newReply(http.StatusNoContent), nil
 }
 
-func (s *Service) remove(q *request, key, match string) error {
-	ctx := q.http.Context()
-	err := s.index.write(ctx, func(tx *sql.Tx) error {
-		old, err := findObject(ctx, tx, q.bucket, key)
-		if err != nil {
-			return err
-		}
-		if match != "" {
-			if err := (writeConditions{match: match}).check(old, key); err != nil {
-				return err
-			}
-		}
-		if old == nil {
-			return nil
-		}
-		if err := s.checkLock(q, old, "arn:aws:s3:::"+q.bucket+"/"+key); err != nil {
-			return err
-		}
-		return retire(ctx, tx, old.id)
-	})
-	if err == nil {
-		s.wake()
+// remove takes an object away, or changes nothing.
+func (s *Service) remove(ctx context.Context, q *request, tx *sql.Tx, key, match string) error {
+	old, err := findObject(ctx, tx, q.bucket, key)
+	if err != nil {
+		return err
 	}
-	return err
+	if match != "" {
+		if err := (writeConditions{match: match}).check(old, key); err != nil {
+			return err
+		}
+	}
+	if old == nil {
+		return nil
+	}
+	if err := s.checkLock(q, old, "arn:aws:s3:::"+q.bucket+"/"+key); err != nil {
+		return err
+	}
+	return retire(ctx, tx, old.id)
 }
 
 func (s *Service) deleteObjects(q *request) (*reply, error) {
@@ -501,31 +501,41 @@ func (s *Service) deleteObjects(q *request) (*reply, error) {
 	if len(in.Object) == 0 || len(in.Object) > maxListed {
 		return nil, errMalformedXML()
 	}
-	d := newDocument("DeleteResult")
-	for _, o := range in.Object {
-		resource := "arn:aws:s3:::" + q.bucket + "/" + o.Key
-		var err error
-		switch {
-		case o.Key == "" || len(o.Key) > maxKeyLength:
-			err = errorf("KeyTooLongError", "Your key is empty or too long")
-		case o.VersionId != "" && o.VersionId != "null":
-			err = errorf("NoSuchVersion", "The specified version does not exist. Versions are not kept.")
-		default:
-			if err = s.authorize(q, "DeleteObject", resource); err == nil {
-				err = s.remove(q, o.Key, o.ETag)
+	refused := make([]*apiError, len(in.Object)) // by place in the list
+	ctx := q.http.Context()
+	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		for i, o := range in.Object {
+			var err error
+			switch {
+			case o.Key == "" || len(o.Key) > maxKeyLength:
+				err = errorf("KeyTooLongError", "Your key is empty or too long")
+			case o.VersionId != "" && o.VersionId != "null":
+				err = errorf("NoSuchVersion", "The specified version does not exist. Versions are not kept.")
+			default:
+				if err = s.authorize(q, "DeleteObject", "arn:aws:s3:::"+q.bucket+"/"+o.Key); err == nil {
+					err = s.remove(ctx, q, tx, o.Key, o.ETag)
+				}
+			}
+			if err != nil && !errors.As(err, &refused[i]) {
+				return err // the disk fails: the rest would too
 			}
 		}
-		if err == nil {
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.wake()
+	d := newDocument("DeleteResult")
+	for i, o := range in.Object {
+		e := refused[i]
+		if e == nil {
 			if !in.Quiet {
 				d.open("Deleted")
 				d.text("Key", o.Key)
 				d.close("Deleted")
 			}
 			continue
-		}
-		e, internal := asAPIError(err)
-		if internal {
-			return nil, err // the disk fails: the rest would too
 		}
 		d.open("Error")
 		d.text("Key", o.Key)
@@ -651,7 +661,7 @@ func (s *Service) getObjectACL(q *request) (*reply, error) {
 // changeObject updates columns of the visible object of a key.
 func (s *Service) changeObject(q *request, check func(*object) error, set string, args ...any) error {
 	ctx := q.http.Context()
-	return s.index.write(ctx, func(tx *sql.Tx) error {
+	return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		o, err := findObject(ctx, tx, q.bucket, q.key)
 		if err != nil {
 			return err

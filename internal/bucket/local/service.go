@@ -255,7 +255,7 @@ func (s *Service) buryUnused(ctx context.Context, ids []fileID) error {
 		return nil
 	}
 	var free []fileID
-	err := s.index.write(ctx, func(tx *sql.Tx) error {
+	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		free = free[:0]
 		for _, id := range ids {
 			used, err := fileUsed(ctx, tx, id)

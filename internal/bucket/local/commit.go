@@ -1,0 +1,109 @@
+package local
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+)
+
+// commits is the way into the index: those who come while a transaction is
+// under way share the next one, and its sync.
+type commits struct {
+	db   *sql.DB
+	turn chan struct{} // held by who commits for all that wait
+
+	mu      sync.Mutex
+	waiting []*change
+}
+
+// change is a caller's part of a transaction.
+type change struct {
+	ctx  context.Context
+	fn   func(context.Context, *sql.Tx) error
+	err  error
+	done chan struct{}
+}
+
+func newCommits(db *sql.DB) *commits { return &commits{db: db, turn: make(chan struct{}, 1)} }
+
+// write runs fn in a transaction that is durable when write returns nil. Others
+// may share it, in the order in which they came: each sees the changes before
+// its own, and its error undoes only what it did itself. fn gets a context that
+// does not end, since SQLite undoes the whole transaction of a statement that
+// is interrupted.
+//
+// An error of the database comes as *storageError; it is then unknown whether
+// the last step, the commit, reached the disk.
+func (w *commits) write(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
+	c := &change{ctx: ctx, fn: fn, done: make(chan struct{})}
+	w.mu.Lock()
+	w.waiting = append(w.waiting, c)
+	w.mu.Unlock()
+	for {
+		select {
+		case <-c.done:
+			return c.err
+		case w.turn <- struct{}{}:
+			w.commit()
+			<-w.turn
+		}
+	}
+}
+
+// commit makes the changes that wait now, perhaps none, in one transaction.
+func (w *commits) commit() {
+	w.mu.Lock()
+	batch := w.waiting
+	w.waiting = nil
+	w.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	err := w.transact(batch)
+	for _, c := range batch {
+		if c.err == nil && err != nil {
+			c.err = &storageError{err}
+		}
+		close(c.done)
+	}
+}
+
+// transact returns an error of the transaction as a whole; those of single
+// changes are in them.
+func (w *commits) transact(batch []*change) error {
+	ctx := context.Background()
+	tx, err := w.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	made := false
+	for _, c := range batch {
+		if c.err = c.ctx.Err(); c.err != nil {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, `SAVEPOINT change`); err != nil {
+			return err
+		}
+		if err := c.fn(ctx, tx); err == nil {
+			made = true
+		} else {
+			var known *apiError
+			if c.err = err; !errors.As(err, &known) {
+				c.err = &storageError{err}
+			}
+			// Fails when the error was the disk's and undid the transaction.
+			if _, err := tx.ExecContext(ctx, `ROLLBACK TO change`); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, `RELEASE change`); err != nil {
+			return err
+		}
+	}
+	if !made {
+		return nil
+	}
+	return tx.Commit()
+}
