@@ -73,7 +73,14 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 			from := lo
 			wg.Go(func() {
 				giveWay()
-				b.err = s.block(ctx, from, hi, b.chunks)
+				b.err = s.block(ctx, from, hi, func(c chunk) error {
+					select {
+					case b.chunks <- c:
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				})
 				close(b.chunks)
 				scribes <- s
 			})
@@ -102,7 +109,9 @@ type scribe struct {
 	revocations []store.Revocation
 }
 
-func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) error {
+// block renders entries of one block and calls take for their chunks. take owns
+// the chunk's buffer.
+func (s *scribe) block(ctx context.Context, lo, hi uint64, take func(chunk) error) error {
 	s.revocations = s.revocations[:0]
 	err := s.entries.Revocations(ctx, s.ca, lo, hi, s.layout.size, func(v store.Revocation) error {
 		s.revocations = append(s.revocations, v)
@@ -116,14 +125,6 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 	c := chunk{buf: s.buffers.get(hi - lo), lo: lo}
 	if lo == 0 && s.format == pca.AuditReportResponseFormat_CSV {
 		c.buf = append(c.buf, rendering.CSVHeader...)
-	}
-	send := func() error {
-		select {
-		case out <- c:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 	next := lo
 	err = s.entries.LogEntries(ctx, s.ca, lo, hi, func(index uint64, entry []byte) error {
@@ -150,7 +151,7 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 			return nil
 		}
 		c.hi = next
-		if err := send(); err != nil {
+		if err := take(c); err != nil {
 			return err
 		}
 		c = chunk{buf: s.buffers.get(hi - next), lo: next}
@@ -167,7 +168,7 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, out chan<- chunk) err
 		return fmt.Errorf("%w: entry %d revokes entry %d, which issued nothing", errLog, revocations[0].RevokeIndex, revocations[0].IssueIndex)
 	}
 	c.hi, c.endsBlock = hi, true
-	return send()
+	return take(c)
 }
 
 // append renders the entry, an issued certificate, with its revocation or nil.
