@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -192,6 +193,9 @@ func (l *Log) withdraw(w *waiter) bool {
 // of, and hands the lead to the first that still waits: nobody works for
 // others longer than for one commit, and the queue is served in order.
 func (l *Log) lead(ctx context.Context) {
+	// Callers that can run now, and are about to append, get into this commit
+	// and share its sync. When there are none this costs nothing.
+	runtime.Gosched()
 	batch := l.take()
 	defer l.handOver() // after everyone of the batch has an answer
 	defer func() {
