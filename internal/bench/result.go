@@ -96,18 +96,24 @@ func (r *Run) Report(res Result) {
 	}
 	if !r.printed {
 		r.printed = true
-		fmt.Fprintf(r.out, "\n%11s  %-34s %9s %11s %9s %8s %8s %8s %9s %9s %8s %9s %9s\n", r.program.Unit, "", "seconds", "a second", "CPU us", "p50 ms", "p99 ms", "max ms", "MB", "MB disk", "peak MiB", "x CPU", "x seconds")
+		fmt.Fprintf(r.out, "\n%11s  %-34s %9s %11s %9s %8s %8s %8s %9s %9s %8s\n", r.program.Unit, "", "seconds", "a second", "CPU us", "p50 ms", "p99 ms", "max ms", "MB", "MB disk", "peak MiB")
 	}
 	size := ""
 	if res.Size > 0 {
 		size = fmt.Sprint(res.Size)
 	}
-	line := fmt.Sprintf("%11s  %-34s %9s %11s %9s %8s %8s %8s %9s %9s %8s %9s %9s", size, res.What,
+	line := fmt.Sprintf("%11s  %-34s %9s %11s %9s %8s %8s %8s %9s %9s %8s", size, res.What,
 		number(res.Seconds, 2), number(res.PerSecond, 0), number(res.CPU, 2), number(res.P50, 2), number(res.P99, 2), number(res.Max, 2),
-		number(float64(res.Bytes)/1e6, 1), number(float64(res.Written)/1e6, 1), number(float64(res.Peak)/(1<<20), 0), number(res.RatioCPU, 2), number(res.RatioSeconds, 2))
+		number(float64(res.Bytes)/1e6, 1), number(float64(res.Written)/1e6, 1), number(float64(res.Peak)/(1<<20), 0))
 	fmt.Fprintln(r.out, strings.TrimRight(line, " "))
 	if res.RatioP99 > 0 {
 		fmt.Fprintf(r.out, "%13sp99 is %.2f times, p99.9 is %.2f ms\n", "", res.RatioP99, res.P999)
+	}
+	if res.RatioCPU > 0 {
+		fmt.Fprintf(r.out, "%13s%.2f times the floor's CPU time, %.2f us\n", "", res.RatioCPU, res.FloorCPU)
+	}
+	if res.RatioSeconds > 0 {
+		fmt.Fprintf(r.out, "%13s%.2f times the floor's seconds, %.2f\n", "", res.RatioSeconds, res.FloorSeconds)
 	}
 	if p := res.Peer; p != nil {
 		fmt.Fprintf(r.out, "%13sneeds %s times our seconds and %s times our CPU time for each of the %s\n", "", number(p.RatioSeconds, 2), number(p.RatioCPU, 2), r.program.Unit)
