@@ -21,9 +21,10 @@ test: tools vet race clients fuzz ## install what is needed, build, and run ever
 # vet has looked at the same files; go test would do so again for the detector's
 # build. All packages, SQLite's too: one without the detector would lend the others
 # its copies of generic functions, and their locks would not be seen. The stores go
-# first: they take long, and little has to be compiled for them.
+# first: they take long, and little has to be compiled for them. No debugger looks at
+# these binaries, and a third suite uses what two leave of the processors.
 race: build ## run every suite with the race detector
-	go test -race -vet=off -timeout 12m ./internal/store/... ./...
+	go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m ./internal/store/... ./...
 
 clients: ## run cert-manager's issuer against the server, a foreign witness of its logs, and Tessera's fsck over an exported one
 	cd clients/issuer && go test -count=1 -vet=off ./...
