@@ -24,7 +24,8 @@ type part struct {
 	number        int32
 	lo, hi        uint64 // log range; hi is the report's size for the last part only
 	rows, revoked uint64
-	buf           []byte
+	buf           []byte   // nil when the part is a copy
+	sum           [32]byte // SHA-256 of it, once it is known
 }
 
 // layout says where parts end.
@@ -35,11 +36,12 @@ type layout struct {
 	min     int    // bytes of every part but the last, at least
 	chunk   int    // bytes of rendered rows after which a chunk ends before its block does
 	put     int    // bytes of a report that is written in one request, at most
+	parts   int    // of a report of ordinary rows, at most
 }
 
 func newLayout(size uint64, uniform bool) layout {
 	all := (size + certlog.BlockSize - 1) / certlog.BlockSize
-	l := layout{size: size, blocks: max(1, (all+targetParts-1)/targetParts), min: bucket.MinPart, chunk: chunkLimit, put: bucket.MaxPut}
+	l := layout{size: size, blocks: max(1, (all+targetParts-1)/targetParts), min: bucket.MinPart, chunk: chunkLimit, put: bucket.MaxPut, parts: targetParts}
 	if uniform {
 		l.uniform = int(l.blocks) * l.put
 	}
@@ -127,14 +129,16 @@ type assembler struct {
 	next          part   // being filled
 	filled        uint64 // whole blocks in next
 	runs          runs   // of whole rows, when parts are uniform
+	begun         bool   // there is a row before what comes
 	rows, revoked uint64 // in all parts so far, next included
 	skip          int64  // bytes that are in the bucket already (uniform parts only)
 }
 
 func (a *assembler) add(c chunk) error {
-	if a.rows == 0 && c.rows > 0 && a.format == pca.AuditReportResponseFormat_JSON {
+	if !a.begun && c.rows > 0 && a.format == pca.AuditReportResponseFormat_JSON {
 		copy(c.buf, rendering.JSONStart) // was the separator from the row before
 	}
+	a.begun = a.begun || c.rows > 0
 	if a.uniform > 0 {
 		a.runs.add(a.layout, c)
 	}
@@ -198,7 +202,7 @@ func (a *assembler) finish() error {
 	switch {
 	case a.format == pca.AuditReportResponseFormat_CSV:
 		end = ""
-	case a.rows == 0:
+	case !a.begun:
 		end = rendering.JSONEmpty
 	}
 	a.next.buf = append(a.next.buf, end...)

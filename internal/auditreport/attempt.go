@@ -143,28 +143,39 @@ type writer struct {
 
 	rows, revoked uint64
 	runs          []proof.Part // of whole rows, when parts are uniform; after write
-	from          uint64       // log index to render from
-	begun         int32        // parts that were in the bucket before this attempt
-	begunRows     uint64
-	begunRevoked  uint64
-	skip          int64 // bytes that they hold, when parts are uniform
+	from          uint64       // log index to render from, in parts from number next on
+	next          int32
+	skip          int64 // bytes that are in the bucket before it, when parts are uniform
 
-	slots chan struct{} // uploads in flight
-	wg    sync.WaitGroup
-	mu    sync.Mutex
-	parts []store.UploadedPart // in the bucket
-	err   error                // the first of an upload
+	segments *segments      // of the parts before from; nil: none are used
+	there    map[int32]bool // parts of segments that were in the bucket before this attempt
+	uncopied []int          // runs whose segments could not be copied
+
+	slots   chan struct{} // uploads in flight
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	parts   []store.UploadedPart // in the bucket
+	pending records              // of parts
+	err     error                // the first of an upload
 }
 
 // resume finds what of the report is in the bucket already (D-23).
 func (j *job) resume(ctx context.Context, client *bucket.Client) (*writer, error) {
 	r := j.report
-	w := &writer{job: j, client: client, layout: newLayout(r.TreeSize, client.UniformParts())}
+	w := &writer{job: j, client: client, layout: newLayout(r.TreeSize, client.UniformParts()), there: map[int32]bool{}}
 	if c := j.service.chunk; c > 0 {
 		w.layout.chunk, w.layout.put, w.layout.uniform = c, 2*c, min(w.layout.uniform, 2*c)
 	}
+	if n := j.service.parts; n > 0 {
+		w.layout.parts = n
+	}
 	w.slots = make(chan struct{}, parallel(j.service.cfg.Memory, w.layout.partSize(), j.service.cfg.Workers))
 	w.upload = bucket.Upload{Object: j.object(), ID: r.UploadID}
+	var err error
+	if w.segments, err = j.segments(ctx, client, w.layout); err != nil {
+		return nil, err
+	}
+	w.from, w.next = w.segments.end(), int32(w.segments.len())+1
 	if r.UploadID == "" {
 		return w, nil
 	}
@@ -172,33 +183,43 @@ func (j *job) resume(ctx context.Context, client *bucket.Client) (*writer, error
 	if err != nil {
 		return nil, fmt.Errorf("reading parts of report %s: %w", r.ID, err)
 	}
-	slices.SortFunc(parts, func(a, b store.UploadedPart) int { return cmp.Compare(a.Number, b.Number) })
-	// Parts finish in any order; those after a gap are written again.
-	for i, p := range parts {
-		if p.Number != int32(i+1) {
-			parts = parts[:i]
-			break
-		}
-	}
-	var size uint64
-	for _, p := range parts {
-		w.begunRows += p.Rows
-		w.begunRevoked += p.Revoked
-		w.from = p.Hi
-		size += p.Bytes
-	}
-	w.parts, w.begun = parts, int32(len(parts))
-	if w.layout.uniform > 0 {
-		// These parts end inside of rows: render all again, send what is missing.
-		w.skip, w.from = int64(size), 0
-	}
 	j.entries.Store(0)
 	j.rows.Store(0)
 	j.bytes.Store(0)
-	for _, p := range parts {
+	w.accept(parts)
+	for _, p := range w.parts {
 		j.count(p)
 	}
 	return w, nil
+}
+
+// accept takes those parts for done that are what an attempt would make now.
+// Parts finish in any order; of what is rendered anew, those after a gap are
+// written again.
+func (w *writer) accept(parts []store.UploadedPart) {
+	byNumber := make(map[int32]store.UploadedPart, len(parts))
+	for _, p := range parts {
+		byNumber[p.Number] = p
+	}
+	for i := range w.segments.len() {
+		number := int32(i + 1)
+		if p, ok := byNumber[number]; ok && p.Lo == w.segments.runs[i].lo && p.Hi == w.segments.runs[i].hi {
+			w.parts = append(w.parts, p)
+			w.there[number] = true
+		}
+	}
+	for {
+		p, ok := byNumber[w.next]
+		if !ok || p.Lo != w.from {
+			break
+		}
+		w.parts = append(w.parts, p)
+		w.from, w.next = p.Hi, w.next+1
+		w.skip += int64(p.Bytes)
+	}
+	if w.layout.uniform > 0 {
+		w.from = 0 // these parts end inside of rows: render all again, send what is missing
+	}
 }
 
 // parallel is how many uploads run beside the rendering within a budget of
@@ -219,49 +240,65 @@ func (w *writer) multipart() bool { return w.upload.ID != "" }
 // write renders what is missing and sends it, until only the last step is
 // left: all parts are in the bucket, or the whole report is in small.
 func (w *writer) write(ctx context.Context) error {
-	r := w.job.report
-	// The last part is the only one that ends there. Uniform parts are rendered
-	// all the same, for the hashes of whole rows.
-	if w.begun > 0 && w.parts[w.begun-1].Hi == r.TreeSize && w.layout.uniform == 0 {
-		w.rows, w.revoked = w.begunRows, w.begunRevoked
-		return nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer w.wg.Wait()
 	defer cancel()
-
-	a := &assembler{
-		layout: w.layout, format: r.Format, buffers: &w.buffers,
-		next: part{number: w.begun + 1, lo: w.from, hi: w.from},
-		emit: func(p part) error { return w.send(ctx, p) },
-	}
-	if w.layout.uniform > 0 {
-		a.skip = w.skip
-	} else {
-		a.rows, a.revoked = w.begunRows, w.begunRevoked
-	}
 	render := &renderer{
-		entries: w.job.service.cfg.Entries, ca: r.CA, caARN: []byte(r.CAARN), format: r.Format, layout: w.layout,
+		entries: w.job.service.cfg.Entries, ca: w.job.report.CA, caARN: []byte(w.job.report.CAARN), format: w.job.report.Format, layout: w.layout,
 		workers: w.job.service.cfg.Workers, buffers: &w.buffers,
 	}
-	if err := render.run(ctx, w.from, a.add); err != nil {
+	if err := w.known(ctx, render); err != nil {
 		return w.first(err)
 	}
-	if err := a.finish(); err != nil {
-		return w.first(err)
-	}
-	w.rows, w.revoked, w.runs = a.rows, a.revoked, a.runs.done
-	if !w.multipart() {
-		if w.heldBytes <= w.layout.put {
-			w.join()
-			return nil
-		}
-		if err := w.begin(ctx); err != nil {
+	// The last part is the only one that ends there. Uniform parts are rendered
+	// all the same, for the hashes of whole rows.
+	if w.from < w.layout.size || w.layout.uniform > 0 {
+		if err := w.rest(ctx, render); err != nil {
 			return w.first(err)
 		}
 	}
 	w.wg.Wait()
-	return w.first(nil)
+	if err := w.first(nil); err != nil {
+		return err
+	}
+	if err := w.makeRuns(ctx, w.uncopied, render.scribes()); err != nil {
+		return err
+	}
+	if !w.multipart() || w.layout.uniform > 0 {
+		return nil
+	}
+	w.rows, w.revoked = 0, 0
+	for _, p := range w.parts {
+		w.rows += p.Rows
+		w.revoked += p.Revoked
+	}
+	return w.flush(ctx)
+}
+
+// rest renders the report from where it is not in the bucket, and sends it.
+func (w *writer) rest(ctx context.Context, render *renderer) error {
+	a := &assembler{
+		layout: w.layout, format: render.format, buffers: &w.buffers,
+		next: part{number: w.next, lo: w.from, hi: w.from},
+		emit: func(p part) error { return w.send(ctx, p) },
+		skip: w.skip,
+	}
+	a.begun = w.from > 0
+	if err := render.run(ctx, w.from, a.add); err != nil {
+		return err
+	}
+	if err := a.finish(); err != nil {
+		return err
+	}
+	w.rows, w.revoked, w.runs = a.rows, a.revoked, a.runs.done
+	if w.multipart() {
+		return nil
+	}
+	if w.heldBytes <= w.layout.put {
+		w.join()
+		return nil
+	}
+	return w.begin(ctx)
 }
 
 // first is the error of an upload, if there was one, before what it led to.
@@ -300,6 +337,9 @@ func (w *writer) join() {
 // begin starts a multipart upload with the parts that were held.
 func (w *writer) begin(ctx context.Context) error {
 	r := w.job.report
+	if err := w.segments.begin(ctx); err != nil {
+		return err
+	}
 	// An upload whose id was lost in a crash between the next two steps. Only
 	// one report of a CA is made at a time, so any other upload is such a one.
 	if n, err := w.client.Sweep(ctx, r.Bucket, r.Account, "audit-report/"+r.CA+"/", ""); err != nil {
@@ -344,11 +384,7 @@ func (w *writer) put(ctx context.Context, p part) error {
 	w.wg.Go(func() {
 		defer func() { <-w.slots }()
 		if err := w.putNow(ctx, p); err != nil {
-			w.mu.Lock()
-			if w.err == nil {
-				w.err = err
-			}
-			w.mu.Unlock()
+			w.fail(err)
 			return
 		}
 		w.buffers.put(p.buf)
@@ -357,24 +393,29 @@ func (w *writer) put(ctx context.Context, p part) error {
 }
 
 func (w *writer) putNow(ctx context.Context, p part) error {
-	sum := sha256.Sum256(p.buf)
-	done, err := w.client.UploadPart(ctx, w.upload, p.number, p.buf, sum)
+	p.sum = sha256.Sum256(p.buf)
+	if w.segments == nil || p.hi == w.layout.size {
+		return w.putBytes(ctx, p, nil)
+	}
+	// A segment first: where it can be copied the bytes are sent once.
+	g := w.segments.put(ctx, p)
+	done, ok, err := w.segments.copyPart(ctx, w, p.number, g)
+	switch {
+	case err != nil:
+		return fmt.Errorf("copying part %d: %w", p.number, err)
+	case !ok:
+		return w.putBytes(ctx, p, g)
+	}
+	return w.record(ctx, p, done, g)
+}
+
+// putBytes uploads a part; g is the segment that was made of it, or nil.
+func (w *writer) putBytes(ctx context.Context, p part, g *store.Segment) error {
+	done, err := w.client.UploadPart(ctx, w.upload, p.number, p.buf, p.sum)
 	if err != nil {
 		return fmt.Errorf("uploading part %d: %w", p.number, err)
 	}
-	up := store.UploadedPart{
-		Report: w.job.report.ID, Number: p.number, Lo: p.lo, Hi: p.hi, Rows: p.rows, Revoked: p.revoked,
-		Bytes: uint64(len(p.buf)), ETag: done.ETag, Checksum: done.Checksum, SHA256: sum[:],
-	}
-	// A crash before this line has the part written again, with the same bytes.
-	if err := w.job.service.cfg.Parts.PutUploadedParts(ctx, []store.UploadedPart{up}); err != nil {
-		return fmt.Errorf("recording part %d: %w", p.number, err)
-	}
-	w.mu.Lock()
-	w.parts = append(w.parts, up)
-	w.mu.Unlock()
-	w.job.count(up)
-	return nil
+	return w.record(ctx, p, done, g)
 }
 
 // uploaded lists all parts in order; only after write.

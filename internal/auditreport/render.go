@@ -49,10 +49,7 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 	defer wg.Wait()
 	defer cancel()
 
-	scribes := make(chan *scribe, r.workers)
-	for range r.workers {
-		scribes <- &scribe{renderer: r}
-	}
+	scribes := r.scribes()
 	queue := make(chan *block, r.workers)
 	wg.Go(func() {
 		defer close(queue)
@@ -98,6 +95,15 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 		}
 	}
 	return ctx.Err()
+}
+
+// scribes are as many as render at a time.
+func (r *renderer) scribes() chan *scribe {
+	scribes := make(chan *scribe, r.workers)
+	for range r.workers {
+		scribes <- &scribe{renderer: r}
+	}
+	return scribes
 }
 
 // scribe renders one block at a time and keeps what it needs for that.

@@ -36,7 +36,7 @@ func (h *house) render(l layout, format pca.AuditReportResponseFormat, workers i
 			a.skip += int64(len(p.buf))
 			continue
 		}
-		a.rows, a.revoked, from = a.rows+p.rows, a.revoked+p.revoked, p.hi
+		a.rows, a.revoked, from, a.begun = a.rows+p.rows, a.revoked+p.revoked, p.hi, true
 	}
 	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), format: format, layout: l, workers: workers, buffers: &b}
 	if err := r.run(context.Background(), from, a.add); err != nil {

@@ -126,6 +126,7 @@ type Service struct {
 	backoff time.Duration // the first pause between attempts; it doubles
 	again   time.Duration // how often Run looks for reports that nobody told it about
 	chunk   int           // for tests with short logs: layout.chunk, half of layout.put; 0: as newLayout says
+	parts   int           // for tests: layout.parts; 0: as newLayout says
 
 	// A report of at most one block never waits for a long one.
 	large, small chan struct{}
