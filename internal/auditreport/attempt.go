@@ -100,6 +100,7 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	j.entries.Store(r.TreeSize)
 	j.ended(ctx)
+	w.segments.collect(ctx)
 	return nil
 }
 

@@ -161,6 +161,10 @@ type house struct {
 	uniformParts bool
 	// chunk, when set, makes the parts of a report end inside of blocks.
 	chunk int
+	// segments, when set, is where segments are kept; parts is how many parts a
+	// report should have at most.
+	segments func() (*bucket.Client, string)
+	parts    int
 	// client, when set, replaces the embedded service.
 	client func() (*bucket.Client, error)
 }
@@ -357,6 +361,13 @@ func (h *house) service(change ...func(*Config)) *Service {
 			return bucket.New(c)
 		},
 	}
+	if h.segments != nil {
+		cfg.SegmentRecords = h.db
+		cfg.Segments = func(context.Context, string, string) (*bucket.Client, string, error) {
+			c, name := h.segments()
+			return c, name, nil
+		}
+	}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -364,7 +375,7 @@ func (h *house) service(change ...func(*Config)) *Service {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	s.backoff, s.again, s.chunk = time.Millisecond, 100*time.Millisecond, h.chunk
+	s.backoff, s.again, s.chunk, s.parts = time.Millisecond, 100*time.Millisecond, h.chunk, h.parts
 	return s
 }
 

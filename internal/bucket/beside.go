@@ -14,6 +14,9 @@ import (
 // ErrNoListing says that the store does not list the bucket to us.
 var ErrNoListing = errors.New("the bucket service does not list the bucket to this server")
 
+// ErrNoBucket says that a bucket that is listed does not exist.
+var ErrNoBucket = errors.New("the bucket does not exist")
+
 // Add writes an object whose key says all that it holds, so that one which is
 // there already is as good: it is left alone.
 func (c *Client) Add(ctx context.Context, o Object, body []byte) error {
@@ -53,7 +56,8 @@ func (c *Client) beside(ctx context.Context, o Object, body []byte, overwrite bo
 }
 
 // List calls yield for the keys of a bucket that begin with prefix, in their
-// order. A store that does not list to us gives ErrNoListing.
+// order. A store that does not list to us gives ErrNoListing, a bucket that is
+// not there ErrNoBucket.
 func (c *Client) List(ctx context.Context, bucket, account, prefix string, yield func(key string) error) error {
 	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, ExpectedBucketOwner: c.ownerOf(account)}
 	for {
@@ -61,6 +65,9 @@ func (c *Client) List(ctx context.Context, bucket, account, prefix string, yield
 		switch status(err) {
 		case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 			return fmt.Errorf("%w: %w", ErrNoListing, err)
+		}
+		if code(err) == "NoSuchBucket" {
+			err = fmt.Errorf("%w: %w", ErrNoBucket, err)
 		}
 		if err != nil {
 			return fmt.Errorf("listing %s of bucket %s: %w", prefix, bucket, err)
