@@ -37,19 +37,23 @@ var ErrDamaged = fmt.Errorf("%w: the store is damaged", ErrHead)
 // add appends one leaf to the tree that h heads (Root is not kept up to date,
 // see Head.seal) and the nodes that the leaf completes to nodes. The edge must
 // belong to h alone.
-func (h *Head) add(leaf tlog.Hash, nodes []Node) []Node {
-	level := 0
-	for n := h.Size; n&1 == 1; n >>= 1 {
+func (h *Head) add(leaf tlog.Hash, nodes []Node) []Node { return h.graft(leaf, 0, nodes) }
+
+// graft is add for the root of a complete subtree of 2^level leaves; the size
+// must be a multiple of that.
+func (h *Head) graft(root tlog.Hash, level int, nodes []Node) []Node {
+	at, grown := level, h.Size+1<<level
+	for n := h.Size >> at; n&1 == 1; n >>= 1 {
 		last := len(h.Edge) - 1
-		leaf = tlog.NodeHash(h.Edge[last], leaf)
+		root = tlog.NodeHash(h.Edge[last], root)
 		h.Edge = h.Edge[:last]
-		level++
-		if level%tileHeight == 0 {
-			nodes = append(nodes, Node{Level: level, N: h.Size >> level, Hash: leaf})
+		at++
+		if at%tileHeight == 0 {
+			nodes = append(nodes, Node{Level: at, N: h.Size >> at, Hash: root})
 		}
 	}
-	h.Edge = append(h.Edge, leaf)
-	h.Size++
+	h.Edge = append(h.Edge, root)
+	h.Size = grown
 	return nodes
 }
 
@@ -119,6 +123,28 @@ func (h *Head) Extend(entries [][]byte) (Head, []Node, error) {
 	}
 	to.seal()
 	return to, nodes, nil
+}
+
+// Join is the head after appending the entries of sub to h, and the nodes that
+// this completes. sub is what Extend made of these entries alone, 2^n of them,
+// and nodes are those that came with it, so many logs' worth of entries can be
+// hashed beside each other; none of them is a recovery. h must hold a multiple
+// of 2^n entries. Neither h nor sub is changed.
+func (h *Head) Join(sub *Head, nodes []Node) (Head, []Node, error) {
+	level := bits.TrailingZeros64(sub.Size)
+	if bits.OnesCount64(sub.Size) != 1 || h.Size%sub.Size != 0 {
+		return Head{}, nil, fmt.Errorf("%w: %d entries are no subtree behind %d", ErrHead, sub.Size, h.Size)
+	}
+	to := h.clone()
+	joined := make([]Node, len(nodes), len(nodes)+1)
+	for i, n := range nodes {
+		n.N += h.Size >> n.Level
+		joined[i] = n
+	}
+	to.advance(sub.Time, false)
+	joined = to.graft(sub.Edge[0], level, joined)
+	to.seal()
+	return to, joined, nil
 }
 
 // Check reports whether the head is one that an earlier head of the same log

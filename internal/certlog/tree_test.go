@@ -237,3 +237,47 @@ func TestTreeRoot(t *testing.T) {
 		}
 	}
 }
+
+// TestJoin builds a log out of subtrees that were hashed by themselves.
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	const size, subs = 128, 600 // across a kept node of level 8 and of level 16
+	entries := make([][]byte, size)
+	for i := range entries {
+		entries[i] = testEntry(uint64(i))
+	}
+	sub, below, err := new(Head).Extend(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var joined, extended Head
+	for i := range subs {
+		to, got, err := joined.Join(&sub, below)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, want, err := extended.Extend(entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) || !slices.Equal(to.Edge, next.Edge) || to.Root != next.Root || to.Size != next.Size || to.Time != next.Time {
+			t.Fatalf("subtree %d: %+v %v, want %+v %v", i, to, got, next, want)
+		}
+		if err := to.Check(&joined); err != nil {
+			t.Fatal(err)
+		}
+		joined, extended = to, next
+	}
+	for _, n := range []int{1, size - 1} { // entries that begin where the subtree cannot
+		h, _, err := joined.Extend(entries[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := h.Join(&sub, below); !errors.Is(err, ErrHead) {
+			t.Fatalf("behind %d entries: %v", n, err)
+		}
+	}
+	if _, _, err := joined.Join(&Head{Size: 3}, nil); !errors.Is(err, ErrHead) {
+		t.Fatalf("three entries: %v", err)
+	}
+}

@@ -18,7 +18,7 @@ var ErrOlderFormat = errors.New("store was written by an older version")
 // startReadOnly opens what is there. There is no writer and nothing works in
 // the background.
 func (db *DB) startReadOnly(ctx context.Context) (err error) {
-	if db.enc, err = newEncoders(); err != nil {
+	if db.enc, err = newEncoders(false); err != nil {
 		return err
 	}
 	if db.dec, err = newDecoder(); err != nil {

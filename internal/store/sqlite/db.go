@@ -57,6 +57,11 @@ type Config struct {
 	// nothing in the folder changes but the lock file. What writes gives an error.
 	ReadOnly bool
 
+	// Bulk is for filling a store: what is committed survives the end of the
+	// process at once, but a loss of power only after Close, or in part. The WAL
+	// may grow larger, and packs are made on all processors.
+	Bulk bool
+
 	Readers int           // most connections that read; 0 is 8
 	WAL     int64         // bytes of WAL after which it is folded back into the file; 0 is 16 MiB
 	Purge   time.Duration // how often expired tokens are looked for; 0 is 30 s
@@ -67,6 +72,7 @@ type Config struct {
 const (
 	defaultReaders = 8
 	defaultWAL     = 16 << 20
+	bulkWAL        = 128 << 20
 	defaultPurge   = 30 * time.Second
 	pageSize       = 4096 // larger ones make the commit of a single certificate dearer, and nothing cheaper
 	busyTimeout    = 5 * time.Second
@@ -104,6 +110,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	if cfg.WAL <= 0 {
 		cfg.WAL = defaultWAL
+		if cfg.Bulk {
+			cfg.WAL = bulkWAL
+		}
 	}
 	if cfg.Purge <= 0 {
 		cfg.Purge = defaultPurge
@@ -172,7 +181,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := errors.Join(f.Close(), syncDir(filepath.Dir(db.cfg.Path))); err != nil {
 		return err
 	}
-	if db.enc, err = newEncoders(); err != nil {
+	if db.enc, err = newEncoders(db.cfg.Bulk); err != nil {
 		return err
 	}
 	if db.dec, err = newDecoder(); err != nil {
@@ -242,14 +251,24 @@ func (db *DB) open(pragmas ...string) (*conn, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, errors.Join(describe(err), c.close())
 	}
-	if mode != "wal" || sync < 2 {
+	least := int64(2)
+	if db.cfg.Bulk {
+		least = 1
+	}
+	if mode != "wal" || sync < least {
 		return nil, errors.Join(fmt.Errorf("the file system does not let SQLite commit safely: journal_mode is %q, synchronous is %d", mode, sync), c.close())
 	}
 	return c, nil
 }
 
 func (db *DB) openWriter() (*conn, error) {
-	return db.open("cache_size = -16384")
+	pragmas := []string{"cache_size = -16384"}
+	if db.cfg.Bulk {
+		// The WAL is then synced before it is folded back and the file after it,
+		// so a loss of power cuts off whole commits at the end and nothing else.
+		pragmas = append(pragmas, "synchronous = NORMAL")
+	}
+	return db.open(pragmas...)
 }
 
 func (db *DB) openReader() (*conn, error) {

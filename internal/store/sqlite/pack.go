@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -20,17 +21,22 @@ const maxDecoded = certlog.BlockSize * (certlog.MaxEntrySize + 2)
 
 var errPack = errors.New("pack is damaged")
 
-// encoders compress. They are shared; a second caller waits for the first.
+// encoders compress. They are shared; a caller waits for the one before, unless
+// the store is being filled.
 type encoders struct {
 	entries, der *zstd.Encoder
 }
 
-func newEncoders() (*encoders, error) {
-	entries, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true))
+func newEncoders(bulk bool) (*encoders, error) {
+	concurrency := 1
+	if bulk {
+		concurrency = runtime.GOMAXPROCS(0)
+	}
+	entries, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(concurrency), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, err
 	}
-	der, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<17), zstd.WithEncoderCRC(true))
+	der, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(concurrency), zstd.WithWindowSize(1<<17), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, err
 	}

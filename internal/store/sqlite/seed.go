@@ -1,0 +1,193 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/store"
+)
+
+// Block is a whole block of a log, hashed and packed, that only has to be
+// written.
+type Block struct {
+	records []certlog.Record
+	head    certlog.Head // of a log of these entries alone
+	nodes   []certlog.Node
+	pack    []byte
+	ders    []derPack // plain is packed; first counts from the block's begin
+}
+
+// PackBlock does the work of a whole block that does not need the database. It
+// may run for many blocks at once. The records belong to the Block from then on.
+func (db *DB) PackBlock(records []certlog.Record) (*Block, error) {
+	if len(records) != certlog.BlockSize {
+		return nil, fmt.Errorf("%d records are no block of %d", len(records), certlog.BlockSize)
+	}
+	b := &Block{records: records}
+	entries := make([][]byte, len(records))
+	size := 0
+	for i := range records {
+		entries[i] = records[i].Entry
+		size += 2 + len(entries[i])
+	}
+	var err error
+	if b.head, b.nodes, err = new(certlog.Head).Extend(entries); err != nil {
+		return nil, err
+	}
+	bundle := make([]byte, 0, size)
+	for _, e := range entries {
+		bundle = certlog.AppendBundled(bundle, e)
+	}
+	b.pack = db.enc.packEntries(bundle)
+	var plain []byte
+	for first := 0; first < len(records); first += derGroup {
+		p := derPack{first: uint64(first), plain: plain[:0]}
+		for i := first; i < first+derGroup; i++ {
+			for _, row := range records[i].Rows {
+				if cert, ok := row.(*store.Certificate); ok {
+					p.add(uint64(i), cert.DER)
+				}
+			}
+		}
+		if plain = p.plain; len(plain) == 0 {
+			continue
+		}
+		p.plain = db.enc.packDERs(plain)
+		b.ders = append(b.ders, p)
+	}
+	return b, nil
+}
+
+// SeedBlocks fills a store fast, for benchmarks and imports: it appends whole
+// blocks to a log that ends where a block does and that nobody else appends to
+// meanwhile, with their rows as CommitLog would, in one transaction. Nothing of
+// them sees the tail. A record at fault fails all of it.
+func (db *DB) SeedBlocks(ctx context.Context, ca string, blocks ...*Block) (head certlog.Head, err error) {
+	if head, err = db.LogHead(ctx, ca); err != nil {
+		return certlog.Head{}, err
+	}
+	err = db.write(ctx, func(c *conn) error {
+		for _, b := range blocks {
+			from := head
+			var nodes []certlog.Node
+			if head, nodes, err = from.Join(&b.head, b.nodes); err != nil {
+				return err
+			}
+			if err := moveHead(c, ca, &from, &head); err != nil {
+				return err
+			}
+			if err := b.insert(c, ca, from.Size); err != nil {
+				return err
+			}
+			if err := insertNodes(c, ca, nodes); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return certlog.Head{}, fmt.Errorf("seeding log %s: %w", ca, err)
+	}
+	return head, nil
+}
+
+// insert stores the rows and packs of a block that begins at entry lo.
+func (b *Block) insert(c *conn, ca string, lo uint64) error {
+	certificates := certificateInserts{c: c, ca: ca}
+	for i := range b.records {
+		for _, row := range b.records[i].Rows {
+			idx := lo + uint64(i)
+			var err error
+			if cert, ok := row.(*store.Certificate); ok {
+				err = certificates.add(idx, cert)
+			} else {
+				err = insertRow(c, ca, idx, row)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if err := certificates.flush(); err != nil {
+		return err
+	}
+	for _, p := range b.ders {
+		if err := insertDERPack(c, ca, lo+p.first, p.plain); err != nil {
+			return err
+		}
+	}
+	return insertPack(c, ca, lo/certlog.BlockSize, b.pack)
+}
+
+// certificateInserts inserts certificates many at a time, which costs half of
+// one at a time.
+type certificateInserts struct {
+	c    *conn
+	ca   string
+	args []driver.Value
+}
+
+const certificateRow = "(?, ?, ?, ?, ?)"
+
+func (r *certificateInserts) add(idx uint64, cert *store.Certificate) error {
+	if err := sameCA(r.ca, cert.CA); err != nil {
+		return err
+	}
+	if len(cert.Serial) == 0 || len(cert.DER) == 0 {
+		return &rowError{errors.New("certificate without serial or DER")}
+	}
+	cert.Index = idx
+	const columns, most = 5, 100
+	if r.args = append(r.args, r.ca, cert.Serial, int64(idx), cert.Generation, ms(cert.NotAfter)); len(r.args) < columns*most {
+		return nil
+	}
+	return r.flush()
+}
+
+func (r *certificateInserts) flush() error {
+	if len(r.args) == 0 {
+		return nil
+	}
+	sql := "INSERT INTO certificate (ca, serial, idx, generation, not_after) VALUES " + certificateRow + strings.Repeat(", "+certificateRow, len(r.args)/5-1)
+	if _, err := r.c.exec(sql, r.args...); err != nil {
+		return fmt.Errorf("inserting certificates: %w", err)
+	}
+	r.args = r.args[:0]
+	return nil
+}
+
+// SeedBlock is SeedBlocks for records that end at the end of a block or before;
+// what is less than a whole block goes to the tail.
+func (db *DB) SeedBlock(ctx context.Context, ca string, records []certlog.Record) (certlog.Head, error) {
+	from, err := db.LogHead(ctx, ca)
+	if err != nil {
+		return certlog.Head{}, err
+	}
+	room := certlog.BlockSize - from.Size%certlog.BlockSize
+	if uint64(len(records)) > room {
+		return certlog.Head{}, fmt.Errorf("seeding log %s: %d records do not fit into block %d, which has room for %d", ca, len(records), from.Size/certlog.BlockSize, room)
+	}
+	if len(records) == certlog.BlockSize {
+		b, err := db.PackBlock(records)
+		if err != nil {
+			return certlog.Head{}, fmt.Errorf("seeding log %s: %w", ca, err)
+		}
+		return db.SeedBlocks(ctx, ca, b)
+	}
+	entries := make([][]byte, len(records))
+	for i := range records {
+		entries[i] = records[i].Entry
+	}
+	to, nodes, err := from.Extend(entries)
+	if err == nil {
+		err = db.CommitLog(ctx, []certlog.Batch{{CA: ca, From: from, To: to, Records: records, Nodes: nodes}})
+	}
+	if err != nil {
+		return certlog.Head{}, fmt.Errorf("seeding log %s: %w", ca, err)
+	}
+	return to, nil
+}
