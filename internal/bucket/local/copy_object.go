@@ -83,15 +83,17 @@ type copied struct {
 	source *object
 }
 
-// prepareCopy finds what the range of a copy is made of. The bytes are read only
-// where a checksum cannot be had otherwise: extents cut by the range, and an
-// algorithm that the source was not stored with.
+// prepareCopy finds what the range of a copy is made of, and that its part files
+// are there as they were written: a copy must not spread a damage. The bytes are
+// read only where that cannot be seen from outside, or a checksum cannot be had
+// otherwise: extents cut by the range, and an algorithm that the source was not
+// stored with.
 func (s *Service) prepareCopy(q *request, src *source, rangeHeader, algorithm string) (*copied, error) {
 	ctx := q.http.Context()
 	c := &copied{}
 	reader := &extentReader{s: s, ticket: s.files.enter()}
 	defer reader.Close()
-	var uncut []bool
+	var whole []extent
 	err := s.index.read(ctx, func(tx *sql.Tx) error {
 		var err error
 		if c.source, err = s.findReadable(ctx, q, tx, src.bucket, src.key); err != nil {
@@ -108,7 +110,7 @@ func (s *Service) prepareCopy(q *request, src *source, rangeHeader, algorithm st
 		if c.size > maxObjectUpload {
 			return errorf("InvalidRequest", "The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxObjectUpload))
 		}
-		c.extents, uncut, err = listExtents(ctx, tx, c.source.id, span.from, span.to)
+		c.extents, whole, err = listExtents(ctx, tx, c.source.id, span.from, span.to)
 		return err
 	})
 	if err != nil {
@@ -117,30 +119,29 @@ func (s *Service) prepareCopy(q *request, src *source, rangeHeader, algorithm st
 	if len(c.extents) > maxPartExtents {
 		return nil, errorf("InvalidRequest", "The copy source is made of more than %d pieces; copy it in smaller parts, or upload it again.", maxPartExtents)
 	}
-	whole := c.size == c.source.size
+	all := c.size == c.source.size
 	var sum hash.Hash
 	switch {
 	case algorithm == "" || algorithm == algCRC64NVME:
-	case whole && c.source.algorithm == algorithm && c.source.checksumType == typeFullObject:
+	case all && c.source.algorithm == algorithm && c.source.checksumType == typeFullObject:
 		c.checksum = c.source.checksum
 	default:
 		sum = newHash(algorithm)
 	}
 	for i := range c.extents {
 		e := &c.extents[i]
-		if !uncut[i] || sum != nil {
+		if err := reader.check(ctx, whole[i]); err != nil {
+			return nil, err
+		}
+		if *e != whole[i] || sum != nil {
 			crc := crc64nvme.New()
 			var w io.Writer = crc
 			if sum != nil {
 				w = io.MultiWriter(crc, sum)
 			}
 			reader.extents = append(reader.extents[:0], *e)
-			n, err := s.readThrough(ctx, w, reader)
-			if err != nil {
+			if _, err := s.readThrough(ctx, w, reader); err != nil {
 				return nil, err
-			}
-			if n != e.size {
-				return nil, fmt.Errorf("part file %s is shorter than its extent", e.file)
 			}
 			e.crc64 = crc.Sum64()
 		}
@@ -153,7 +154,7 @@ func (s *Service) prepareCopy(q *request, src *source, rangeHeader, algorithm st
 		c.checksum = encodeCRC64(c.crc64)
 	}
 	c.etag = opaqueETag(c.crc64, c.size)
-	if whole && c.source.parts == 0 {
+	if all && c.source.parts == 0 {
 		c.etag = c.source.etag
 	}
 	c.modified = s.cfg.Now()
@@ -188,11 +189,11 @@ func (s *Service) readThrough(ctx context.Context, w io.Writer, r *extentReader)
 // still checks, in the transaction that adds the references, that the source
 // is as it was: then the index refers to its files, and they stay.
 func (c *copied) still(ctx context.Context, tx *sql.Tx) error {
-	o, err := findObject(ctx, tx, c.source.bucket, c.source.key)
-	if err != nil {
-		return err
+	var there bool
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM object WHERE id = ? AND state = 1)`, c.source.id).Scan(&there); err != nil {
+		return fmt.Errorf("looking for the source of a copy: %w", err)
 	}
-	if o == nil || o.id != c.source.id {
+	if !there {
 		return errSourceChanged
 	}
 	return nil

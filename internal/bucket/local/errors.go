@@ -107,5 +107,9 @@ func asAPIError(err error) (e *apiError, internal bool) {
 	if errors.As(err, &disk) {
 		return errorf("InternalError", "The bucket service could not write to its disk. Nothing was changed; free space or mend the disk, and try again."), true
 	}
+	var damage *damageError
+	if errors.As(err, &damage) {
+		return errorf("InternalError", "The stored bytes of the object are missing or damaged. Write the object again, or restore the part file that the log of the bucket service names from a backup."), true
+	}
 	return errorf("InternalError", "We encountered an internal error. Please try again."), true
 }

@@ -19,20 +19,24 @@ const (
 	stateGarbage = 2 // nothing but work for the collector
 )
 
-// formatVersion 2 added default retentions and legal holds.
-const formatVersion = 2
+// formatVersion 2 added default retentions and legal holds, 3 packed part files.
+const formatVersion = 3
 
-const upgrade2 = `
+// upgrades bring the index from the format of their place plus 1 to the next.
+// The part files stay as they are.
+var upgrades = [formatVersion - 1]string{`
 ALTER TABLE bucket ADD COLUMN default_mode TEXT NOT NULL DEFAULT '';
 ALTER TABLE bucket ADD COLUMN default_days INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE bucket ADD COLUMN default_years INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE object ADD COLUMN legal_hold TEXT NOT NULL DEFAULT '';
-UPDATE format SET version = 2;
-`
+`, `
+ALTER TABLE extent ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+`}
 
 // A multipart upload and the object that it becomes are one row, so that
 // Complete moves no part: it changes the state. A part is a run of extents; an
-// extent is a piece of a part file with the CRC-64/NVME of its bytes.
+// extent is a piece of a part file with the CRC-64/NVME of its bytes. Its place
+// counts plain bytes, also where the file is packed.
 const schema = `
 CREATE TABLE format (version INTEGER NOT NULL);
 CREATE TABLE bucket (
@@ -91,6 +95,7 @@ CREATE TABLE extent (
 	start INTEGER NOT NULL,
 	size INTEGER NOT NULL,
 	crc64 INTEGER NOT NULL,
+	stored INTEGER NOT NULL DEFAULT 0, -- length of the packed file; 0: the file is plain
 	PRIMARY KEY (object, part, seq)
 ) WITHOUT ROWID;
 CREATE INDEX extent_file ON extent (file);
@@ -134,6 +139,7 @@ type extent struct {
 	file        fileID
 	start, size int64
 	crc64       uint64
+	stored      int64 // length of the packed file; 0: the file is plain
 }
 
 // index is the database of buckets, objects and extents. One connection
@@ -200,11 +206,13 @@ func (x *index) migrate(ctx context.Context, lost func() (bool, error)) error {
 		if err := tx.QueryRowContext(ctx, `SELECT version FROM format`).Scan(&version); err != nil {
 			return fmt.Errorf("reading the index's format: %w", err)
 		}
-		if version == 1 {
-			if _, err := tx.ExecContext(ctx, upgrade2); err != nil {
-				return fmt.Errorf("bringing the index to format %d: %w", formatVersion, err)
+		for ; version >= 1 && version < formatVersion; version++ {
+			if _, err := tx.ExecContext(ctx, upgrades[version-1]); err != nil {
+				return fmt.Errorf("bringing the index to format %d: %w", version+1, err)
 			}
-			version = formatVersion
+			if _, err := tx.ExecContext(ctx, `UPDATE format SET version = ?`, version+1); err != nil {
+				return fmt.Errorf("bringing the index to format %d: %w", version+1, err)
+			}
 		}
 		if version != formatVersion {
 			return fmt.Errorf("the bucket folder has format %d, this program knows %d: use the program that wrote it, or a newer one", version, formatVersion)
@@ -333,14 +341,14 @@ func insertPart(ctx context.Context, tx *sql.Tx, objectID int64, p *part) error 
 	if len(p.extents) == 0 {
 		return nil
 	}
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO extent (object, part, seq, file, start, size, crc64) VALUES (?,?,?,?,?,?,?)`)
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO extent (object, part, seq, file, start, size, crc64, stored) VALUES (?,?,?,?,?,?,?,?)`)
 	if err != nil {
 		return fmt.Errorf("adding extents: %w", err)
 	}
 	defer stmt.Close()
 	for i := range p.extents {
 		e := &p.extents[i]
-		if _, err := stmt.ExecContext(ctx, objectID, p.number, i, e.file[:], e.start, e.size, int64(e.crc64)); err != nil {
+		if _, err := stmt.ExecContext(ctx, objectID, p.number, i, e.file[:], e.start, e.size, int64(e.crc64), e.stored); err != nil {
 			return fmt.Errorf("adding extents: %w", err)
 		}
 	}
@@ -369,10 +377,10 @@ func listParts(ctx context.Context, tx *sql.Tx, objectID int64, after, limit int
 }
 
 // listExtents returns the extents that hold the bytes [from, to) of an object,
-// cut to them. uncut says which are as long as in the index: the crc64 of a
-// cut one is not that of its bytes.
-func listExtents(ctx context.Context, tx *sql.Tx, objectID, from, to int64) (list []extent, uncut []bool, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT p.number, p.start, e.file, e.start, e.size, e.crc64
+// cut to them, and each as it is in the index: the crc64 of a cut one is not
+// that of its bytes.
+func listExtents(ctx context.Context, tx *sql.Tx, objectID, from, to int64) (list, whole []extent, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT p.number, p.start, e.file, e.start, e.size, e.crc64, e.stored
 		FROM part p JOIN extent e ON e.object = p.object AND e.part = p.number
 		WHERE p.object = ? AND p.start < ? AND p.start + p.size > ? ORDER BY p.number, e.seq`, objectID, to, from)
 	if err != nil {
@@ -385,7 +393,7 @@ func listExtents(ctx context.Context, tx *sql.Tx, objectID, from, to int64) (lis
 		var file []byte
 		var number int
 		var start, crc int64
-		if err := rows.Scan(&number, &start, &file, &e.start, &e.size, &crc); err != nil {
+		if err := rows.Scan(&number, &start, &file, &e.start, &e.size, &crc, &e.stored); err != nil {
 			return nil, nil, fmt.Errorf("reading extents: %w", err)
 		}
 		if len(file) != len(e.file) {
@@ -400,19 +408,17 @@ func listExtents(ctx context.Context, tx *sql.Tx, objectID, from, to int64) (lis
 		if end <= from || begin >= to {
 			continue
 		}
-		whole := true
+		whole = append(whole, e)
 		if begin < from {
 			e.start += from - begin
 			e.size -= from - begin
-			whole = false
 		}
 		if end > to {
 			e.size -= end - to
-			whole = false
 		}
-		list, uncut = append(list, e), append(uncut, whole)
+		list = append(list, e)
 	}
-	return list, uncut, rows.Err()
+	return list, whole, rows.Err()
 }
 
 // retire takes the visible object of a key away; its row and parts stay for

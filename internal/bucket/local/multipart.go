@@ -68,14 +68,18 @@ func (s *Service) createMultipartUpload(q *request) (*reply, error) {
 	return r, nil
 }
 
-// upload returns the multipart upload that the request names.
-func (s *Service) upload(q *request) (o *object, err error) {
+// upload returns the multipart upload that the request names, as it was when
+// first asked for: it may end, but does not change.
+func (s *Service) upload(q *request) (*object, error) {
+	if q.begun != nil {
+		return q.begun, nil
+	}
 	ctx := q.http.Context()
-	err = s.index.read(ctx, func(tx *sql.Tx) error {
-		o, err = findUpload(ctx, tx, q.bucket, q.key, q.query.Get("uploadId"))
+	err := s.index.read(ctx, func(tx *sql.Tx) (err error) {
+		q.begun, err = findUpload(ctx, tx, q.bucket, q.key, q.query.Get("uploadId"))
 		return err
 	})
-	return o, err
+	return q.begun, err
 }
 
 func (q *request) partNumber() (int, error) {

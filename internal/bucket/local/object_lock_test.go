@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"database/sql"
 	"log/slog"
 	"net/http"
@@ -257,11 +258,12 @@ func TestObjectLock(t *testing.T) {
 	wantCode(t, err, "InvalidRequest")
 }
 
-// TestIndexUpgrade opens a folder as version 1 of the format left it.
+// TestIndexUpgrade opens a folder as version 1 of the format left it, when all
+// part files were plain and as old as their last byte.
 func TestIndexUpgrade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := Open(Config{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(Config{Dir: dir, Plain: true, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,6 +276,11 @@ func TestIndexUpgrade(t *testing.T) {
 		ObjectLockMode: "COMPLIANCE", ObjectLockRetainUntilDate: aws.Time(time.Now().Add(time.Hour))}); err != nil {
 		t.Fatal(err)
 	}
+	rows := reportRows(100_000)
+	if _, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("old"), Key: aws.String("rows"), Body: body(rows), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32}); err != nil {
+		t.Fatal(err)
+	}
+	touchFiles(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +289,7 @@ func TestIndexUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := db.Exec(`ALTER TABLE bucket DROP COLUMN default_mode; ALTER TABLE bucket DROP COLUMN default_days; ALTER TABLE bucket DROP COLUMN default_years;
-		ALTER TABLE object DROP COLUMN legal_hold; UPDATE format SET version = 1`); err != nil {
+		ALTER TABLE object DROP COLUMN legal_hold; ALTER TABLE extent DROP COLUMN stored; UPDATE format SET version = 1`); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -295,6 +302,12 @@ func TestIndexUpgrade(t *testing.T) {
 		c = (&fixture{Service: s}).inside(t, admin)
 		_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("old"), Key: aws.String("o")})
 		wantCode(t, err, "AccessDenied")
+		if _, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("old"), Key: aws.String("copy"), CopySource: aws.String("old/rows")}); err != nil {
+			t.Fatal(err)
+		}
+		if got := (&fixture{Service: s}).get(t, c, "old", "copy"); !bytes.Equal(got, rows) {
+			t.Fatal("other bytes came back")
+		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

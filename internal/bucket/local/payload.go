@@ -246,7 +246,7 @@ func (s *Service) receive(q *request, algorithm string) (*received, error) {
 		return nil, err
 	}
 	if file != nil {
-		out.extents = []extent{{file: file.id, size: n, crc64: out.crc64}}
+		out.extents = []extent{{file: file.id, size: n, crc64: out.crc64, stored: file.stored}}
 	}
 	if wanted != nil {
 		out.checksum = encodeChecksum(wanted.Sum(nil))
@@ -281,12 +281,12 @@ func (s *Service) store(ctx context.Context, p *payload, sums []hash.Hash) (file
 				h.Write(b)
 			}
 			if file == nil {
-				if file, err = s.files.create(); err != nil {
+				if file, err = s.files.create(!s.cfg.Plain && shrinks(b)); err != nil {
 					return nil, n, err
 				}
 			}
-			if _, err := file.Write(b); err != nil {
-				return file, n, &storageError{err}
+			if err := file.write(b); err != nil {
+				return file, n, err
 			}
 		}
 		if rerr == io.EOF || errors.Is(rerr, io.ErrUnexpectedEOF) && n == p.size {

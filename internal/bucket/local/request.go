@@ -48,6 +48,7 @@ type request struct {
 
 	owner *bucket       // the bucket, when the operation wants one
 	state *parsedBucket // its policy
+	begun *object       // the multipart upload, once it was looked for
 }
 
 // reply is the answer to a request. Body is closed by whoever sends it.
@@ -96,7 +97,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(w, rep.body); err != nil {
 		// Either the client went away or a part file cannot be read. The
 		// answer is cut short, which Content-Length shows the client.
-		s.cfg.Log.DebugContext(r.Context(), "sending an object", slog.Any("error", err))
+		level := slog.LevelDebug
+		var damage *damageError
+		if errors.As(err, &damage) {
+			level = slog.LevelError
+		}
+		s.cfg.Log.Log(r.Context(), level, "sending an object", slog.String("resource", r.URL.Path), slog.Any("error", err))
 		panic(http.ErrAbortHandler)
 	}
 }

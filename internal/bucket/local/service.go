@@ -51,6 +51,9 @@ type Config struct {
 	// "chirograph-internal-". Only in-process principals with a Service reach
 	// them, with every right; for all others they do not exist.
 	InternalBuckets string
+	// Plain writes part files as their bytes are. Otherwise those that shrink
+	// are packed with S2; what is there already stays as it is.
+	Plain bool
 	// Log takes denied requests, background failures and the causes of InternalError answers; default slog.Default.
 	Log *slog.Logger
 	// Now is the clock; default time.Now.
@@ -82,7 +85,7 @@ type Service struct {
 	}
 }
 
-const bufferSize = 512 << 10
+const bufferSize = 512 << 10 // blocks of packed files divide it
 
 // sweepBatch is how many extents the collector takes out of the index in one
 // transaction, so that writers wait little.
