@@ -132,7 +132,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, fmt.Errorf("opening the certificate authorities: %w", err)
 	}
-	h.buckets, err = local.Open(local.Config{Dir: filepath.Join(h.dataDir, "buckets"), Credentials: h.people.For("s3"), Region: cfg.Region, Log: log})
+	h.buckets, err = local.Open(local.Config{Dir: filepath.Join(h.dataDir, "buckets"), Credentials: h.people.For("s3"), Region: cfg.Region, Plain: !cfg.BucketCompression, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("opening the buckets: %w", err)
 	}

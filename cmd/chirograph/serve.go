@@ -63,6 +63,8 @@ type serveConfig struct {
 	MaxInFlight    int    // API calls served at a time; 0: any number
 	MaxConnections int    // open connections of each address
 
+	BucketCompression bool // of what the embedded bucket service writes
+
 	// Destination says where reports go: "embedded", "aws", or the URL of an
 	// S3-compatible service.
 	Destination              string
@@ -93,6 +95,7 @@ func defaultServeConfig() serveConfig {
 		Quota:                    "off",
 		MaxInFlight:              defaultInFlight,
 		MaxConnections:           defaultConnections,
+		BucketCompression:        true,
 		Destination:              "embedded",
 		DestinationAuthorization: string(bucket.AuthorizePolicy),
 		witnessConfig:            defaultWitnessConfig(),
@@ -171,6 +174,7 @@ at the next start.`,
 	f.StringVar(&cfg.Quota, "quota", cfg.Quota, "how many there may be: off, aws, or items such as certificate-authorities=200,certificates-per-ca=1000000")
 	f.IntVar(&cfg.MaxInFlight, "max-in-flight", cfg.MaxInFlight, "API calls served at a time, of all accounts; 0 is any number")
 	f.IntVar(&cfg.MaxConnections, "max-connections", cfg.MaxConnections, "open connections of each address; further ones wait")
+	f.BoolVar(&cfg.BucketCompression, "bucket-compression", cfg.BucketCompression, "compress on the disk what the embedded bucket service takes from now on, where it shrinks")
 	f.StringVar(&cfg.Destination, "destination", cfg.Destination, "where reports go: embedded, aws, or the URL of an S3-compatible service")
 	f.StringVar(&cfg.DestinationRegion, "destination-region", cfg.DestinationRegion, "region of --destination (default: --region)")
 	f.StringVar(&cfg.DestinationAuthorization, "destination-authorization", cfg.DestinationAuthorization, "who decides whether a CA may write to a bucket of --destination: policy (the bucket's policy) or credentials (the store, for stores that cannot hold the policy)")
