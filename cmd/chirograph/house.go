@@ -15,8 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -56,6 +54,7 @@ type house struct {
 
 	destinations sync.Mutex
 	elsewhere    *bucket.Client // of an external destination; nil before its first use
+	beside       *bucket.Client // of the segments in it
 
 	registry *prometheus.Registry
 	api, s3  http.Handler
@@ -143,7 +142,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, err
 	}
-	h.reports, err = auditreport.New(auditreport.Config{
+	reports := auditreport.Config{
 		Log: h.entries, Entries: h.db, Reports: h.db, Parts: h.db,
 		Checkpoints: h.logs, Packs: h.db, Settings: h.db,
 		Authorities:   authorities{h.cas, cfg},
@@ -154,8 +153,11 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		RefuseExpired: !cfg.AuditAllowInactive,
 		Logger:        log,
 		Now:           cfg.now,
-	})
-	if err != nil {
+	}
+	if cfg.Segments {
+		reports.Segments, reports.SegmentRecords = h.segments, h.db
+	}
+	if h.reports, err = auditreport.New(reports); err != nil {
 		return nil, fmt.Errorf("opening the audit reports: %w", err)
 	}
 	if err := h.logs.Check(ctx); err != nil {
@@ -261,6 +263,7 @@ func (h *house) run(ctx context.Context) error {
 	g.Go(func() error { return h.entries.Run(ctx) })
 	g.Go(func() error { return h.logs.Run(ctx) })
 	g.Go(func() error { return h.reports.Run(ctx) })
+	g.Go(func() error { h.dropSegments(ctx); return nil })
 	g.Go(func() error { return h.people.Run(ctx) })
 	return g.Wait()
 }
@@ -390,47 +393,24 @@ func (a authorities) Record(ctx context.Context, arn pca.ARN) (*store.Certificat
 // destination is the client for the buckets that a CA's reports go to.
 func (h *house) destination(_ context.Context, account, caARN string) (*bucket.Client, error) {
 	cfg := bucket.Config{
-		Region:        h.cfg.DestinationRegion,
+		Region:        h.destinationRegion(),
 		Authorization: bucket.Authorization(h.cfg.DestinationAuthorization),
 		Preflight:     bucket.Preflight(h.cfg.AuditPreflight),
 		UniformParts:  h.cfg.DestinationUniformParts,
 		Retention:     h.cfg.AuditRetention,
 		RetentionMode: bucket.LockMode(h.cfg.AuditRetentionMode),
 	}
-	if cfg.Region == "" {
-		cfg.Region = h.cfg.Region
+	if h.cfg.Destination != "embedded" {
+		cfg.Endpoint = h.endpoint()
+		return h.external(&h.elsewhere, cfg)
 	}
-	switch h.cfg.Destination {
-	case "embedded":
-		cfg.Authorization = bucket.AuthorizePolicy
-		cfg.Transport = h.buckets.Transport(&iam.Principal{
-			Account: account, Service: bucket.ServicePrincipal, ARN: bucket.ServicePrincipal,
-			Context: map[string][]string{"aws:SourceAccount": {account}, "aws:SourceArn": {caARN}},
-		})
-		cfg.Owner = h.buckets.Transport(h.people.Operator(account))
-	case "aws":
-	default:
-		cfg.Endpoint = h.cfg.Destination
-	}
-	if cfg.Transport == nil {
-		return h.external(cfg)
-	}
+	cfg.Authorization = bucket.AuthorizePolicy
+	cfg.Transport = h.buckets.Transport(&iam.Principal{
+		Account: account, Service: bucket.ServicePrincipal, ARN: bucket.ServicePrincipal,
+		Context: map[string][]string{"aws:SourceAccount": {account}, "aws:SourceArn": {caARN}},
+	})
+	cfg.Owner = h.buckets.Transport(h.people.Operator(account))
 	return bucket.New(cfg)
-}
-
-// external is the one client of an external destination: it holds connections.
-func (h *house) external(cfg bucket.Config) (*bucket.Client, error) {
-	h.destinations.Lock()
-	defer h.destinations.Unlock()
-	if h.elsewhere != nil {
-		return h.elsewhere, nil
-	}
-	if h.cfg.DestinationAccessKeyID != "" {
-		cfg.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(h.cfg.DestinationAccessKeyID, h.cfg.DestinationSecretKey, ""))
-	}
-	var err error
-	h.elsewhere, err = bucket.New(cfg)
-	return h.elsewhere, err
 }
 
 // writeClientFiles writes the files that point AWS clients at this server and

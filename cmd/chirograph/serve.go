@@ -74,6 +74,7 @@ type serveConfig struct {
 	DestinationAccessKeyID   string // empty: the AWS SDK's usual sources
 	DestinationSecretKey     string
 
+	segmentConfig
 	witnessConfig
 
 	now func() time.Time // of certificate authorities and sessions, in tests; nil: time.Now
@@ -98,6 +99,7 @@ func defaultServeConfig() serveConfig {
 		BucketCompression:        true,
 		Destination:              "embedded",
 		DestinationAuthorization: string(bucket.AuthorizePolicy),
+		segmentConfig:            segmentConfig{Segments: true},
 		witnessConfig:            defaultWitnessConfig(),
 	}
 }
@@ -181,6 +183,7 @@ at the next start.`,
 	f.BoolVar(&cfg.DestinationUniformParts, "destination-uniform-parts", cfg.DestinationUniformParts, "upload parts of equal length, for stores that want it")
 	f.StringVar(&cfg.DestinationAccessKeyID, "destination-access-key-id", cfg.DestinationAccessKeyID, "access key for --destination (default: the AWS SDK's usual sources)")
 	f.StringVar(&cfg.DestinationSecretKey, "destination-secret-access-key", cfg.DestinationSecretKey, "secret of --destination-access-key-id; better given by CHIROGRAPH_DESTINATION_SECRET_ACCESS_KEY or the configuration file than on a command line")
+	cfg.segmentConfig.flags(cmd)
 	cfg.witnessConfig.flags(cmd)
 	choices(cmd, "log-level", "debug", "info", "warn", "error")
 	choices(cmd, "log-format", "text", "json")
@@ -224,6 +227,9 @@ func (c *serveConfig) check() error {
 		return err
 	}
 	if err := checkDestination("--destination", c.Destination); err != nil {
+		return err
+	}
+	if err := c.segmentConfig.check(c.Destination); err != nil {
 		return err
 	}
 	if err := c.witnessConfig.check(); err != nil {
