@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"internal/keystore": 0,
 	"internal/iam":      0,
 	"internal/shape":    0,
+	"internal/terminal": 0,
 
 	"internal/issuance": 1,
 	"internal/awsjson":  1,

@@ -25,7 +25,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"chirograph.dev/cmd/internal/terminal"
+	"chirograph.dev/internal/terminal"
 )
 
 func newAuditReport() *cobra.Command {

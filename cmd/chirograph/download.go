@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/terminal"
 )
 
 func newAuditReportDownload() *cobra.Command {

@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/fsck"
 	"chirograph.dev/internal/keystore"
 	"chirograph.dev/internal/store"
 	"chirograph.dev/internal/store/sqlite"
+	"chirograph.dev/internal/terminal"
 )
 
 // exitCannotCheck says that a check could not be made, which says nothing

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/terminal"
 )
 
 // logSource is a log to read all of: on a server or in a folder.

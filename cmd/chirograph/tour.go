@@ -28,9 +28,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/terminal"
 )
 
 func newTour() *cobra.Command {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/terminal"
 )
 
 // marks and colours (ANSI) of the answers.

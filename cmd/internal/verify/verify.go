@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"chirograph.dev/cmd/internal/terminal"
 	"chirograph.dev/internal/proof"
+	"chirograph.dev/internal/terminal"
 )
 
 // Exit codes. Auditors' scripts rely on them.
