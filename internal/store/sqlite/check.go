@@ -108,7 +108,6 @@ func (db *DB) LogNames(ctx context.Context) (names []string, err error) {
 // LogShape counts the parts of a log that should have size entries.
 func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s store.LogShape, err error) {
 	err = db.read(ctx, func(c *conn) error {
-		// Two passes, since looking for one pack reads whole packs on the way.
 		packed := map[int64]bool{}
 		packs, err := c.query("SELECT block FROM log_pack WHERE ca = ?", ca)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func TestFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("4")
+	set(strconv.Itoa(Format + 1))
 	if _, err := Open(t.Context(), Config{Path: path}); !errors.Is(err, ErrNewerFormat) {
 		t.Fatalf("newer format: %v", err)
 	}

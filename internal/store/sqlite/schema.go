@@ -8,7 +8,9 @@ const Format = 4
 const applicationID = 0x63686972
 
 // schema is portable SQL but for WITHOUT ROWID, which makes SQLite cluster a
-// table by its primary key. Times are milliseconds since the epoch, 0 is none.
+// table by its primary key. Tables of large rows (packSchema) are not clustered:
+// whole rows would stand in the inner pages of their tree, and be read on the way
+// to another one. Times are milliseconds since the epoch, 0 is none.
 // There are no sequences: every key comes from the log's index or from the
 // caller.
 const schema = `
@@ -42,14 +44,6 @@ CREATE TABLE log_node (
 	PRIMARY KEY (ca, level, n)
 ) WITHOUT ROWID;
 
--- zstd of the entries of a full block of 16384, each after its length in two bytes.
-CREATE TABLE log_pack (
-	ca    TEXT   NOT NULL,
-	block BIGINT NOT NULL,
-	bytes BLOB   NOT NULL,
-	PRIMARY KEY (ca, block)
-) WITHOUT ROWID;
-
 CREATE TABLE certificate (
 	ca         TEXT   NOT NULL,
 	serial     BLOB   NOT NULL,
@@ -57,23 +51,6 @@ CREATE TABLE certificate (
 	generation BIGINT NOT NULL, -- of the CA certificate that signed it
 	not_after  BIGINT NOT NULL,
 	PRIMARY KEY (ca, serial)
-) WITHOUT ROWID;
-
--- The certificates that are not in a pack yet.
-CREATE TABLE certificate_der (
-	ca  TEXT   NOT NULL,
-	idx BIGINT NOT NULL,
-	der BLOB   NOT NULL,
-	PRIMARY KEY (ca, idx)
-) WITHOUT ROWID;
-
--- zstd of the certificates of the entries [first, first+64), first being a
--- multiple of 64: for each idx - first in one byte, length in four, DER.
-CREATE TABLE der_pack (
-	ca    TEXT   NOT NULL,
-	first BIGINT NOT NULL,
-	bytes BLOB   NOT NULL,
-	PRIMARY KEY (ca, first)
 ) WITHOUT ROWID;
 
 CREATE TABLE revocation (
@@ -178,7 +155,35 @@ CREATE TABLE uploaded_part (
 	sha256   BLOB   NOT NULL,
 	PRIMARY KEY (report, number)
 ) WITHOUT ROWID;
-` + auditKeySchema + segmentSchema + identitySchema
+` + packSchema + auditKeySchema + segmentSchema + identitySchema
+
+// packSchema is certificates and packs; part of schema.
+const packSchema = `
+-- zstd of the entries of a full block of 16384, each after its length in two bytes.
+CREATE TABLE log_pack (
+	ca    TEXT   NOT NULL,
+	block BIGINT NOT NULL,
+	bytes BLOB   NOT NULL,
+	PRIMARY KEY (ca, block)
+);
+
+-- The certificates that are not in a pack yet.
+CREATE TABLE certificate_der (
+	ca  TEXT   NOT NULL,
+	idx BIGINT NOT NULL,
+	der BLOB   NOT NULL,
+	PRIMARY KEY (ca, idx)
+);
+
+-- zstd of the certificates of the entries [first, first+64), first being a
+-- multiple of 64: for each idx - first in one byte, length in four, DER.
+CREATE TABLE der_pack (
+	ca    TEXT   NOT NULL,
+	first BIGINT NOT NULL,
+	bytes BLOB   NOT NULL,
+	PRIMARY KEY (ca, first)
+);
+`
 
 // auditKeySchema is the endorsed keys that sign the heads of logs; part of schema.
 const auditKeySchema = `
@@ -351,5 +356,17 @@ ALTER TABLE audit_report ADD COLUMN checkpoint BLOB NOT NULL DEFAULT x'';
 ` + auditKeySchema
 
 // upgrade3 makes a store of format 3 one of format 4. The next report of a CA
-// makes its segments.
-const upgrade3 = segmentSchema
+// makes its segments. Packs are copied: that takes a while, and the disk must have
+// room for them twice.
+const upgrade3 = segmentSchema + `
+ALTER TABLE log_pack RENAME TO log_pack_3;
+ALTER TABLE certificate_der RENAME TO certificate_der_3;
+ALTER TABLE der_pack RENAME TO der_pack_3;
+` + packSchema + `
+INSERT INTO log_pack (ca, block, bytes) SELECT ca, block, bytes FROM log_pack_3 ORDER BY ca, block;
+INSERT INTO certificate_der (ca, idx, der) SELECT ca, idx, der FROM certificate_der_3 ORDER BY ca, idx;
+INSERT INTO der_pack (ca, first, bytes) SELECT ca, first, bytes FROM der_pack_3 ORDER BY ca, first;
+DROP TABLE log_pack_3;
+DROP TABLE certificate_der_3;
+DROP TABLE der_pack_3;
+`

@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -128,10 +130,20 @@ func TestUpgradeFormat2(t *testing.T) {
 	sameTables(t, db)
 }
 
-// TestUpgradeFormat3 opens a store of format 3; its CAs have no segments yet.
+// TestUpgradeFormat3 opens a store of format 3; its CAs have no segments yet, and
+// packs and certificates are where they were.
 func TestUpgradeFormat3(t *testing.T) {
 	t.Parallel()
-	db := openDB(t, Config{Path: oldStore(t, "3", "INSERT INTO setting VALUES ('region', 'eu-west-1')")})
+	db := openDB(t, Config{Path: oldStore(t, "3", "INSERT INTO setting VALUES ('region', 'eu-west-1')",
+		"INSERT INTO log_pack VALUES ('ca', 0, x'01'), ('ca', 1, x'02'), ('other', 0, x'03')",
+		"INSERT INTO der_pack VALUES ('ca', 0, x'04'), ('ca', 64, x'05')",
+		"INSERT INTO certificate_der VALUES ('ca', 32768, x'06'), ('ca', 32769, x'07')")})
+	var packed []string
+	err := db.list(t.Context(), func(r *rows) { packed = append(packed, fmt.Sprint(r.text(0), r.int(1), r.blob(2))) },
+		"SELECT ca, block, bytes FROM log_pack UNION ALL SELECT ca, first, bytes FROM der_pack UNION ALL SELECT ca, idx, der FROM certificate_der ORDER BY bytes")
+	if want := []string{"ca0 [1]", "ca1 [2]", "other0 [3]", "ca0 [4]", "ca64 [5]", "ca32768 [6]", "ca32769 [7]"}; err != nil || !slices.Equal(packed, want) {
+		t.Errorf("%v, %v", packed, err)
+	}
 	if region, err := db.Setting(t.Context(), "region"); err != nil || region != "eu-west-1" {
 		t.Errorf("%s, %v", region, err)
 	}
@@ -162,6 +174,7 @@ func tables(t *testing.T, db *DB) map[string]string {
 	m := map[string]string{}
 	err := db.list(t.Context(), func(r *rows) { m[r.text(0)+"."+r.text(1)] = r.text(2) },
 		`SELECT m.name, c.name, c.type || ' ' || c."notnull" || ' ' || c.pk FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'
+		UNION ALL SELECT 'clustered', name, wr FROM pragma_table_list WHERE schema = 'main'
 		UNION ALL SELECT 'index', name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL`)
 	if err != nil {
 		t.Fatal(err)
