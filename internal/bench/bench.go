@@ -36,6 +36,8 @@ type Server struct {
 	Config aws.Config
 	PCA    *acmpca.Client
 	S3     *s3.Client
+	Began  time.Time     // when the process was started
+	Up     time.Duration // from then until /healthz answered that it serves
 
 	cmd *exec.Cmd
 	log output
@@ -87,6 +89,7 @@ func Start(ctx context.Context, binary, dataDir string, flags ...string) (*Serve
 	s := &Server{Dir: dataDir, API: "http://" + api}
 	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", dataDir, "--listen", api, "--s3-listen", buckets, "--log-level", "error"}, flags...)...)
 	s.cmd.Stderr = &s.log
+	s.Began = time.Now()
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
@@ -94,6 +97,7 @@ func Start(ctx context.Context, binary, dataDir string, flags ...string) (*Serve
 		s.Stop()
 		return nil, err
 	}
+	s.Up = time.Since(s.Began)
 	s.Config, err = awsconfig.LoadDefaultConfig(ctx,
 		awsconfig.WithSharedConfigFiles([]string{filepath.Join(dataDir, "aws", "config")}),
 		awsconfig.WithSharedCredentialsFiles([]string{filepath.Join(dataDir, "aws", "credentials")}),
@@ -122,7 +126,7 @@ func (s *Server) wait(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not come up:\n%s", s.log.String())
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(time.Millisecond):
 		}
 	}
 }
