@@ -5,15 +5,19 @@ import (
 	"syscall"
 )
 
-// niceness of the threads that write reports: beside threads of ordinary
-// priority they get about a tenth of a processor.
-const niceness = 10
+// lower is by how much the niceness of threads that write reports is above the
+// server's: beside a thread of the server each gets about a tenth of a processor.
+const lower = 10
 
-// lowerPriority lowers the priority of the calling goroutine's thread, which on
-// Linux has one of its own. It could not be raised again without privileges, so
-// the thread ends with the goroutine.
-func lowerPriority() {
+// giveWay makes the calling goroutine, until it ends, give way to all others
+// when there is not processor enough for all. Its thread, which on Linux has a
+// priority of its own, could not be made what it was without privileges, so it
+// ends with the goroutine.
+func giveWay() {
 	runtime.LockOSThread()
-	// A kernel or sandbox that refuses leaves the priority as it is.
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), niceness)
+	now, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0) // of this thread; 20 less its niceness, says the kernel
+	if err != nil {
+		return // a sandbox that knows no priorities: the report has its full share
+	}
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, min(20-now+lower, 19))
 }

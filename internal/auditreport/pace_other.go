@@ -2,5 +2,5 @@
 
 package auditreport
 
-// lowerPriority does nothing where threads have no priority of their own.
-func lowerPriority() {}
+// giveWay does nothing where threads have no priority of their own.
+func giveWay() {}
