@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -264,4 +265,18 @@ func freePort() (string, error) {
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
+}
+
+// MakeStore makes a CA, and a bucket of that name for its reports, through a
+// server over the data folder, and stops it again. It returns the CA's ARN.
+func MakeStore(ctx context.Context, binary, dataDir, bucketName string) (ca string, err error) {
+	s, err := Start(ctx, binary, dataDir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Stop()) }()
+	if ca, err = s.MakeCA(ctx); err != nil {
+		return "", err
+	}
+	return ca, s.MakeBucket(ctx, bucketName)
 }

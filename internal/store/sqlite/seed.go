@@ -62,37 +62,31 @@ func (db *DB) PackBlock(records []certlog.Record) (*Block, error) {
 	return b, nil
 }
 
-// SeedBlocks fills a store fast, for benchmarks and imports: it appends whole
-// blocks to a log that ends where a block does and that nobody else appends to
-// meanwhile, with their rows as CommitLog would, in one transaction. Nothing of
-// them sees the tail. A record at fault fails all of it.
-func (db *DB) SeedBlocks(ctx context.Context, ca string, blocks ...*Block) (head certlog.Head, err error) {
-	if head, err = db.LogHead(ctx, ca); err != nil {
+// SeedPacked fills a store fast, for benchmarks and imports: it appends a whole
+// block to a log that ends where a block does and that nobody else appends to
+// meanwhile, with its rows as CommitLog would, in one transaction, and returns
+// the head. Nothing of the block sees the tail. A record at fault fails all of it.
+func (db *DB) SeedPacked(ctx context.Context, ca string, b *Block) (to certlog.Head, err error) {
+	from, err := db.LogHead(ctx, ca)
+	if err != nil {
 		return certlog.Head{}, err
 	}
-	err = db.write(ctx, func(c *conn) error {
-		for _, b := range blocks {
-			from := head
-			var nodes []certlog.Node
-			if head, nodes, err = from.Join(&b.head, b.nodes); err != nil {
-				return err
-			}
-			if err := moveHead(c, ca, &from, &head); err != nil {
+	to, nodes, err := from.Join(&b.head, b.nodes)
+	if err == nil {
+		err = db.write(ctx, func(c *conn) error {
+			if err := moveHead(c, ca, &from, &to); err != nil {
 				return err
 			}
 			if err := b.insert(c, ca, from.Size); err != nil {
 				return err
 			}
-			if err := insertNodes(c, ca, nodes); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+			return insertNodes(c, ca, nodes)
+		})
+	}
 	if err != nil {
 		return certlog.Head{}, fmt.Errorf("seeding log %s: %w", ca, err)
 	}
-	return head, nil
+	return to, nil
 }
 
 // insert stores the rows and packs of a block that begins at entry lo.
@@ -160,7 +154,7 @@ func (r *certificateInserts) flush() error {
 	return nil
 }
 
-// SeedBlock is SeedBlocks for records that end at the end of a block or before;
+// SeedBlock is SeedPacked for records that end at the end of a block or before;
 // what is less than a whole block goes to the tail.
 func (db *DB) SeedBlock(ctx context.Context, ca string, records []certlog.Record) (certlog.Head, error) {
 	from, err := db.LogHead(ctx, ca)
@@ -176,7 +170,7 @@ func (db *DB) SeedBlock(ctx context.Context, ca string, records []certlog.Record
 		if err != nil {
 			return certlog.Head{}, fmt.Errorf("seeding log %s: %w", ca, err)
 		}
-		return db.SeedBlocks(ctx, ca, b)
+		return db.SeedPacked(ctx, ca, b)
 	}
 	entries := make([][]byte, len(records))
 	for i := range records {
