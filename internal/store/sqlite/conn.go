@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"modernc.org/sqlite"
 )
@@ -73,6 +74,41 @@ func (c *conn) exec(sql string, args ...driver.Value) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// bulk is an INSERT that takes many rows with few statements, each of which
+// costs about as much as its row.
+type bulk struct {
+	columns int
+	sql     [len(bulkRows)]string
+}
+
+// bulkRows is how many rows the statements of a bulk take.
+var bulkRows = [...]int{16, 4, 1}
+
+// newBulk makes a bulk of a statement up to VALUES, one row of parameters and
+// what follows the rows.
+func newBulk(insert, row, rest string) *bulk {
+	b := &bulk{columns: strings.Count(row, "?")}
+	for i, n := range bulkRows {
+		b.sql[i] = insert + strings.Repeat(row+", ", n-1) + row + rest
+	}
+	return b
+}
+
+// insert inserts rows, whose values follow each other in args, and returns how
+// many it inserted.
+func (c *conn) insert(b *bulk, args []driver.Value) (inserted int64, err error) {
+	for i, rows := range bulkRows {
+		for size := rows * b.columns; len(args) >= size; args = args[size:] {
+			n, err := c.exec(b.sql[i], args[:size]...)
+			if err != nil {
+				return inserted, err
+			}
+			inserted += n
+		}
+	}
+	return inserted, nil
 }
 
 // query runs a statement that gives rows; they must be read to the end or

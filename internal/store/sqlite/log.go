@@ -90,14 +90,12 @@ func (db *DB) CommitLog(ctx context.Context, batches []certlog.Batch) error {
 			if err := moveHead(c, b.CA, &b.From, &b.To); err != nil {
 				return err
 			}
-			for j := range b.Records {
-				if err := insertRecord(c, b, j); err != nil {
-					var row *rowError
-					if errors.As(err, &row) {
-						return &faultError{} // all of them, below
-					}
-					return err
+			if err := insertRecords(c, b.CA, b.From.Size, b.Records); err != nil {
+				var row *rowError
+				if errors.As(err, &row) {
+					return &faultError{} // all of them, below
 				}
+				return err
 			}
 			if err := insertNodes(c, b.CA, b.Nodes); err != nil {
 				return err
@@ -136,7 +134,8 @@ func (db *DB) findFaults(ctx context.Context, batches []certlog.Batch) error {
 				if _, err := c.exec("SAVEPOINT record"); err != nil {
 					return err
 				}
-				err := insertRecord(c, &batches[i], j)
+				b := &batches[i]
+				err := insertRecords(c, b.CA, b.From.Size+uint64(j), b.Records[j:j+1])
 				var row *rowError
 				if errors.As(err, &row) {
 					faults = append(faults, &certlog.RowError{Batch: i, Record: j, Err: row.err})
@@ -164,18 +163,59 @@ func (db *DB) findFaults(ctx context.Context, batches []certlog.Batch) error {
 	return faults
 }
 
-func insertRecord(c *conn, b *certlog.Batch, j int) error {
-	index := b.From.Size + uint64(j)
-	r := &b.Records[j]
-	if _, err := c.exec("INSERT INTO log_entry (ca, idx, bytes) VALUES (?, ?, ?)", b.CA, int64(index), r.Entry); err != nil {
-		return fmt.Errorf("inserting entry %d of log %s: %w", index, b.CA, err)
-	}
-	for _, row := range r.Rows {
-		if err := insertRow(c, b.CA, index, row); err != nil {
-			return err
+var (
+	insertEntry       = newBulk("INSERT INTO log_entry (ca, idx, bytes) VALUES ", "(?, ?, ?)", "")
+	insertCertificate = newBulk("INSERT INTO certificate (ca, serial, idx, generation, not_after) VALUES ", "(?, ?, ?, ?, ?)", " ON CONFLICT (ca, serial) DO NOTHING")
+	insertDER         = newBulk("INSERT INTO certificate_der (ca, idx, der) VALUES ", "(?, ?, ?)", "")
+)
+
+// insertRecords stores records, the first with the index from, and their rows.
+// A contradiction is a *rowError; when there are several records it need not
+// say more than that there is one.
+func insertRecords(c *conn, ca string, from uint64, records []certlog.Record) error {
+	entries := make([]driver.Value, 0, len(records)*insertEntry.columns)
+	certs := make([]driver.Value, 0, len(records)*insertCertificate.columns)
+	ders := make([]driver.Value, 0, len(records)*insertDER.columns)
+	for i := range records {
+		index := from + uint64(i)
+		entries = append(entries, ca, int64(index), records[i].Entry)
+		for _, row := range records[i].Rows {
+			var err error
+			if cert, ok := row.(*store.Certificate); ok {
+				certs, err = appendCertificate(certs, ca, index, cert)
+				ders = append(ders, ca, int64(index), cert.DER)
+			} else {
+				err = insertRow(c, ca, index, row)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
+	if _, err := c.insert(insertEntry, entries); err != nil {
+		return fmt.Errorf("inserting entries of log %s from %d: %w", ca, from, err)
+	}
+	if err := insertCertificates(c, certs); err != nil {
+		return err
+	}
+	if _, err := c.insert(insertDER, ders); err != nil {
+		return fmt.Errorf("inserting certificates of log %s from %d: %w", ca, from, err)
+	}
 	return nil
+}
+
+// insertCertificates stores the rows of insertCertificate.
+func insertCertificates(c *conn, args []driver.Value) error {
+	n, err := c.insert(insertCertificate, args)
+	switch {
+	case err != nil:
+		return fmt.Errorf("inserting certificates: %w", err)
+	case int(n)*insertCertificate.columns == len(args):
+		return nil
+	case len(args) == insertCertificate.columns:
+		return exists(c, "certificate", "SELECT CAST(idx AS TEXT) FROM certificate WHERE ca = ? AND serial = ?", args[0], args[1])
+	}
+	return &rowError{errors.New("a certificate's serial number is taken")}
 }
 
 func insertNodes(c *conn, ca string, nodes []certlog.Node) error {
@@ -188,15 +228,10 @@ func insertNodes(c *conn, ca string, nodes []certlog.Node) error {
 	return nil
 }
 
-// insertRow stores a row of the entry at index and sets what depends on it.
-// A contradiction is a *rowError.
+// insertRow stores a row of the entry at index, other than a certificate, and
+// sets what depends on it. A contradiction is a *rowError.
 func insertRow(c *conn, ca string, index uint64, row certlog.Row) error {
 	switch r := row.(type) {
-	case *store.Certificate:
-		if err := insertCertificate(c, ca, index, r); err != nil {
-			return err
-		}
-		return insertDER(c, ca, index, r.DER)
 	case *store.Revocation:
 		return insertRevocation(c, ca, index, r)
 	case *store.Token:
@@ -216,30 +251,17 @@ func sameCA(ca, row string) error {
 	return nil
 }
 
-func insertCertificate(c *conn, ca string, index uint64, r *store.Certificate) error {
+// appendCertificate appends a certificate of the entry at index to the values of
+// insertCertificate, and sets its index.
+func appendCertificate(values []driver.Value, ca string, index uint64, r *store.Certificate) ([]driver.Value, error) {
 	if err := sameCA(ca, r.CA); err != nil {
-		return err
+		return values, err
 	}
 	if len(r.Serial) == 0 || len(r.DER) == 0 {
-		return &rowError{errors.New("certificate without serial or DER")}
+		return values, &rowError{errors.New("certificate without serial or DER")}
 	}
 	r.Index = index
-	n, err := c.exec("INSERT INTO certificate (ca, serial, idx, generation, not_after) VALUES (?, ?, ?, ?, ?) ON CONFLICT (ca, serial) DO NOTHING",
-		ca, r.Serial, int64(index), r.Generation, ms(r.NotAfter))
-	if err != nil {
-		return fmt.Errorf("inserting certificate: %w", err)
-	}
-	if n == 0 {
-		return exists(c, "certificate", "SELECT CAST(idx AS TEXT) FROM certificate WHERE ca = ? AND serial = ?", ca, r.Serial)
-	}
-	return nil
-}
-
-func insertDER(c *conn, ca string, index uint64, der []byte) error {
-	if _, err := c.exec("INSERT INTO certificate_der (ca, idx, der) VALUES (?, ?, ?)", ca, int64(index), der); err != nil {
-		return fmt.Errorf("inserting certificate of entry %d: %w", index, err)
-	}
-	return nil
+	return append(values, ca, r.Serial, int64(index), r.Generation, ms(r.NotAfter)), nil
 }
 
 func insertRevocation(c *conn, ca string, index uint64, r *store.Revocation) error {

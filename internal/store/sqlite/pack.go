@@ -36,7 +36,8 @@ func newEncoders(bulk bool) (*encoders, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(concurrency), zstd.WithWindowSize(1<<17), zstd.WithEncoderCRC(true))
+	// Groups this small get no smaller at the higher levels.
+	der, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(concurrency), zstd.WithWindowSize(1<<17), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, err
 	}
