@@ -3,9 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"strings"
 
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/store"
@@ -91,13 +89,13 @@ func (db *DB) SeedPacked(ctx context.Context, ca string, b *Block) (to certlog.H
 
 // insert stores the rows and packs of a block that begins at entry lo.
 func (b *Block) insert(c *conn, ca string, lo uint64) error {
-	certificates := certificateInserts{c: c, ca: ca}
+	var certs []driver.Value
 	for i := range b.records {
+		idx := lo + uint64(i)
 		for _, row := range b.records[i].Rows {
-			idx := lo + uint64(i)
 			var err error
 			if cert, ok := row.(*store.Certificate); ok {
-				err = certificates.add(idx, cert)
+				certs, err = appendCertificate(certs, ca, idx, cert)
 			} else {
 				err = insertRow(c, ca, idx, row)
 			}
@@ -106,7 +104,7 @@ func (b *Block) insert(c *conn, ca string, lo uint64) error {
 			}
 		}
 	}
-	if err := certificates.flush(); err != nil {
+	if err := insertCertificates(c, certs); err != nil {
 		return err
 	}
 	for _, p := range b.ders {
@@ -115,43 +113,6 @@ func (b *Block) insert(c *conn, ca string, lo uint64) error {
 		}
 	}
 	return insertPack(c, ca, lo/certlog.BlockSize, b.pack)
-}
-
-// certificateInserts inserts certificates many at a time, which costs half of
-// one at a time.
-type certificateInserts struct {
-	c    *conn
-	ca   string
-	args []driver.Value
-}
-
-const certificateRow = "(?, ?, ?, ?, ?)"
-
-func (r *certificateInserts) add(idx uint64, cert *store.Certificate) error {
-	if err := sameCA(r.ca, cert.CA); err != nil {
-		return err
-	}
-	if len(cert.Serial) == 0 || len(cert.DER) == 0 {
-		return &rowError{errors.New("certificate without serial or DER")}
-	}
-	cert.Index = idx
-	const columns, most = 5, 100
-	if r.args = append(r.args, r.ca, cert.Serial, int64(idx), cert.Generation, ms(cert.NotAfter)); len(r.args) < columns*most {
-		return nil
-	}
-	return r.flush()
-}
-
-func (r *certificateInserts) flush() error {
-	if len(r.args) == 0 {
-		return nil
-	}
-	sql := "INSERT INTO certificate (ca, serial, idx, generation, not_after) VALUES " + certificateRow + strings.Repeat(", "+certificateRow, len(r.args)/5-1)
-	if _, err := r.c.exec(sql, r.args...); err != nil {
-		return fmt.Errorf("inserting certificates: %w", err)
-	}
-	r.args = r.args[:0]
-	return nil
 }
 
 // SeedBlock is SeedPacked for records that end at the end of a block or before;
