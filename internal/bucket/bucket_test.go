@@ -36,13 +36,15 @@ const (
 // embedded is the embedded bucket service with clients for it.
 type embedded struct {
 	service *local.Service
+	dir     string
 	owner   http.RoundTripper
 	s3      *s3.Client // as the owner of the buckets
 }
 
 func startEmbedded(t testing.TB) *embedded {
 	t.Helper()
-	service, err := local.Open(local.Config{Dir: t.TempDir(), Credentials: nobody{}, Log: slog.New(slog.DiscardHandler)})
+	dir := t.TempDir()
+	service, err := local.Open(local.Config{Dir: dir, Credentials: nobody{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,7 @@ func startEmbedded(t testing.TB) *embedded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &embedded{service: service}
+	e := &embedded{service: service, dir: dir}
 	e.owner = service.Transport(&iam.Principal{Account: account, ARN: "arn:aws:iam::" + account + ":root", ID: account, Policies: []*iam.Policy{all}})
 	e.s3 = s3.New(s3.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String("https://bucket.internal"), UsePathStyle: true,

@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,13 +40,34 @@ func TestSources(t *testing.T) {
 		if _, err := e.s3.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(name), Key: aws.String("mine"), CopySource: aws.String(hidden + "/ca/JSON/1 +ä")}); err == nil {
 			t.Error("the owner of the buckets copied the server's own object")
 		}
-		// The policy of the destination decides about copies as about writes.
+		// What the disk lost is told when it is copied or read.
+		lost := bucket.Object{Bucket: hidden, Key: "lost", ContentType: "text/plain"}
+		rows := bytes.Repeat([]byte("a row\n"), 100_000)
+		st, err := own.Put(t.Context(), lost, rows, sha256.Sum256(rows))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := filepath.WalkDir(filepath.Join(e.dir, "parts"), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			return os.Truncate(path, 0)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		src := bucket.Source{Bucket: hidden, Key: lost.Key, ETag: st.ETag, Size: st.Size}
+		if _, err := own.Get(t.Context(), nil, src); !errors.Is(err, bucket.ErrSource) {
+			t.Errorf("reading what is lost: %v", err)
+		}
 		u, err := e.client(t).CreateUpload(t.Context(), object())
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := e.client(t).CopyPart(t.Context(), u, 1, src); !errors.Is(err, bucket.ErrSource) {
+			t.Errorf("copying what is lost: %v", err)
+		}
+		// The policy of the destination decides about copies as about writes.
 		e.policy(t, string(bucket.PolicyFor(name, "210987654321", "")))
-		src := bucket.Source{Bucket: hidden, Key: "ca/JSON/1 +ä", Size: 1}
 		if _, err := e.client(t).CopyPart(t.Context(), u, 1, src); err == nil || errors.Is(err, bucket.ErrSource) {
 			t.Errorf("copying where the policy refuses: %v", err)
 		}

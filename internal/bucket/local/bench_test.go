@@ -3,10 +3,12 @@ package local
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,7 +119,87 @@ func writeFile(path string, data []byte) error {
 	return f.Sync()
 }
 
-// BenchmarkMultipartSDK is the same through aws-sdk-go-v2 with CRC64NVME.
+// BenchmarkRows uploads and reads parts of 8 MiB that are like a report's, with
+// 4 requests in flight, plain and packed; it reports the CPU time of the whole
+// process and the bytes on the disk by row of 540 bytes.
+func BenchmarkRows(b *testing.B) {
+	const bucket, row, inFlight = "chirograph-internal-bench", 540, 4
+	part := reportRows(benchPart)[:benchPart]
+	for _, plain := range []bool{true, false} {
+		name := map[bool]string{true: "plain", false: "packed"}[plain]
+		f := startIn(b, filepath.Join(b.TempDir(), "b"), func(c *Config) { c.Plain = plain })
+		rt := f.Transport(pca())
+		if status, _, _, err := roundTrip(rt, http.MethodPut, bucket, nil); err != nil || status != 200 {
+			b.Fatal(status, err)
+		}
+		all := func(b *testing.B, do func(key string) error) {
+			b.SetBytes(benchPart)
+			began := cpuTime(b)
+			var work errgroup.Group
+			work.SetLimit(inFlight)
+			for i := range b.N {
+				work.Go(func() error { return do(fmt.Sprintf("%s/k%d", bucket, i%benchParts)) })
+			}
+			if err := work.Wait(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(cpuTime(b)-began)/float64(b.N)/(benchPart/row), "cpu-ns/row")
+		}
+		b.Run("put/"+name, func(b *testing.B) {
+			all(b, func(key string) error {
+				status, text, _, err := roundTrip(rt, http.MethodPut, key, part)
+				if err != nil || status != 200 {
+					return fmt.Errorf("%d %s %w", status, text, err)
+				}
+				return nil
+			})
+			var files, size int64
+			f.partFiles(b) // those that were replaced go
+			eachFile(b, f.Service, func(path string) {
+				st, err := os.Stat(path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				files, size = files+1, size+st.Size()
+			})
+			b.ReportMetric(float64(size)/float64(files)/(benchPart/row), "disk-B/row")
+		})
+		b.Run("get/"+name, func(b *testing.B) {
+			for i := range min(b.N, benchParts) {
+				if status, _, _, err := roundTrip(rt, http.MethodPut, fmt.Sprintf("%s/k%d", bucket, i), part); err != nil || status != 200 {
+					b.Fatal(status, err)
+				}
+			}
+			b.ResetTimer()
+			all(b, func(key string) error {
+				r, err := http.NewRequest(http.MethodGet, "https://x/"+key, nil)
+				if err != nil {
+					return err
+				}
+				resp, err := rt.RoundTrip(r)
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				if n, err := io.Copy(io.Discard, resp.Body); n != benchPart {
+					return fmt.Errorf("%d bytes: %w", n, err)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// cpuTime is what the process used, in user and system mode.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkMultipartSDK is BenchmarkMultipartInProcess through aws-sdk-go-v2 with CRC64NVME.
 func BenchmarkMultipartSDK(b *testing.B) {
 	f := startIn(b, filepath.Join(b.TempDir(), "b"), nil)
 	c := f.inside(b, pca())

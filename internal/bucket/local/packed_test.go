@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -42,22 +43,30 @@ func reportRows(n int) []byte {
 	return b
 }
 
-// onDisk finds the only part file.
-func onDisk(t testing.TB, s *Service) (path string, size int64) {
+// eachFile calls fn for the part files.
+func eachFile(t testing.TB, s *Service, fn func(path string)) {
 	t.Helper()
 	for i := range 256 {
 		if err := s.files.each(byte(i), func(ids []fileID) error {
 			for _, id := range ids {
-				if path != "" {
-					t.Fatal("more than one part file")
-				}
-				path = s.files.path(id)
+				fn(s.files.path(id))
 			}
 			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// onDisk finds the only part file.
+func onDisk(t testing.TB, s *Service) (path string, size int64) {
+	t.Helper()
+	eachFile(t, s, func(p string) {
+		if path != "" {
+			t.Fatal("more than one part file")
+		}
+		path = p
+	})
 	st, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -68,18 +77,11 @@ func onDisk(t testing.TB, s *Service) (path string, size int64) {
 // touchFiles makes the part files as old as something written now.
 func touchFiles(t testing.TB, s *Service) {
 	t.Helper()
-	for i := range 256 {
-		if err := s.files.each(byte(i), func(ids []fileID) error {
-			for _, id := range ids {
-				if err := os.Chtimes(s.files.path(id), time.Time{}, time.Now()); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
+	eachFile(t, s, func(path string) {
+		if err := os.Chtimes(path, time.Time{}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-	}
+	})
 }
 
 // TestPacked: what shrinks is packed on the disk and the same for everybody.
@@ -172,6 +174,48 @@ func TestPacked(t *testing.T) {
 	}
 	if got := f.get(t, network, "packed", "cut"); !bytes.Equal(got, rows[from:to]) {
 		t.Error("other bytes of a copied range came back")
+	}
+}
+
+// drops gives its bytes to a writer in pieces of any size.
+type drops struct{ *bytes.Reader }
+
+func (d drops) WriteTo(w io.Writer) (n int64, err error) {
+	for step := 1; d.Len() > 0; step = step*3 + 1 {
+		m, err := io.CopyN(w, d.Reader, int64(min(step, d.Len())))
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// TestIntake: the blocks of a packed file do not depend on how a body comes.
+func TestIntake(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.bucket(t, "intake")
+	rows := reportRows(bufferSize*3 + 100)
+	for i, b := range []io.Reader{drops{bytes.NewReader(rows)}, bytes.NewReader(rows), bytes.NewBuffer(rows), io.MultiReader(bytes.NewReader(rows))} {
+		r, err := http.NewRequest(http.MethodPut, "https://x/intake/k", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ContentLength = int64(len(rows))
+		r.Header.Set(checksumHeader(algCRC64NVME), encodeCRC64(crc64nvme.Checksum(rows)))
+		resp, err := f.Transport(everybody(t)["AKADMIN"]).RoundTrip(r)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(i, resp, err)
+		}
+		out, err := f.client(t, "AKADMIN").GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("intake"), Key: aws.String("k"), Range: aws.String(fmt.Sprintf("bytes=%d-", 2*bufferSize-3))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(out.Body)
+		out.Body.Close()
+		if err != nil || !bytes.Equal(got, rows[2*bufferSize-3:]) {
+			t.Errorf("body %d: %d bytes, %v", i, len(got), err)
+		}
 	}
 }
 

@@ -259,46 +259,113 @@ func (s *Service) receive(q *request, algorithm string) (*received, error) {
 	return out, nil
 }
 
-// store copies the body into a new part file, not yet durable. An empty body
+// store takes the body into a new part file, not yet durable. An empty body
 // has no file.
 func (s *Service) store(ctx context.Context, p *payload, sums []hash.Hash) (file *partFile, n int64, err error) {
 	buffer := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buffer)
-	defer func() {
-		if err != nil && file != nil {
-			file.abort()
-			file = nil
-		}
-	}()
-	for {
-		m, rerr := io.ReadFull(p.r, *buffer)
-		if m > 0 {
-			b := (*buffer)[:m]
-			if n += int64(m); n > p.size {
-				return file, n, errIncomplete()
+	in := &intake{ctx: ctx, s: s, size: p.size, sums: sums, buffer: *buffer}
+	_, err = io.Copy(in, p.r)
+	switch {
+	case in.err != nil:
+		err = in.err
+	case err != nil:
+		err = bodyError(ctx, err)
+	default:
+		err = in.flush()
+	}
+	if err != nil && in.file != nil {
+		in.file.abort()
+		in.file = nil
+	}
+	return in.file, in.n, err
+}
+
+// intake is a body on its way into a part file. What the server itself sends
+// comes in one Write and is not copied; what comes over the network is read
+// into the buffer.
+type intake struct {
+	ctx    context.Context
+	s      *Service
+	size   int64 // announced
+	sums   []hash.Hash
+	buffer []byte
+	held   int // of the buffer
+	n      int64
+	file   *partFile
+	err    error // of anything but reading
+}
+
+func (in *intake) Write(b []byte) (int, error) {
+	for rest := b; len(rest) > 0; {
+		piece := rest[:min(len(rest), len(in.buffer)-in.held)]
+		rest = rest[len(piece):]
+		if len(piece) == len(in.buffer) {
+			if err := in.take(piece); err != nil {
+				return 0, err
 			}
-			for _, h := range sums {
-				h.Write(b)
-			}
-			if file == nil {
-				if file, err = s.files.create(!s.cfg.Plain && shrinks(b)); err != nil {
-					return nil, n, err
-				}
-			}
-			if err := file.write(b); err != nil {
-				return file, n, err
-			}
+			continue
 		}
-		if rerr == io.EOF || errors.Is(rerr, io.ErrUnexpectedEOF) && n == p.size {
-			return file, n, nil
-		}
-		if rerr != nil {
-			return file, n, bodyError(ctx, rerr)
-		}
-		if err := ctx.Err(); err != nil {
-			return file, n, err
+		if in.held += copy(in.buffer[in.held:], piece); in.held == len(in.buffer) {
+			if err := in.flush(); err != nil {
+				return 0, err
+			}
 		}
 	}
+	return len(b), nil
+}
+
+func (in *intake) ReadFrom(r io.Reader) (int64, error) {
+	var total int64
+	for {
+		m, err := io.ReadFull(r, in.buffer[in.held:])
+		in.held += m
+		total += int64(m)
+		switch {
+		case err == nil:
+			if err := in.flush(); err != nil {
+				return total, err
+			}
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF) && in.n+int64(in.held) == in.size:
+			return total, nil
+		default:
+			return total, err
+		}
+	}
+}
+
+// flush takes what the buffer holds.
+func (in *intake) flush() error {
+	b := in.buffer[:in.held]
+	in.held = 0
+	if len(b) == 0 {
+		return nil
+	}
+	return in.take(b)
+}
+
+// take appends b to the file; it is as long as the buffer but for the last.
+func (in *intake) take(b []byte) error {
+	in.err = in.append(b)
+	return in.err
+}
+
+func (in *intake) append(b []byte) (err error) {
+	if in.n += int64(len(b)); in.n > in.size {
+		return errIncomplete()
+	}
+	if err := in.ctx.Err(); err != nil {
+		return err
+	}
+	for _, h := range in.sums {
+		h.Write(b)
+	}
+	if in.file == nil {
+		if in.file, err = in.s.files.create(!in.s.cfg.Plain && shrinks(b)); err != nil {
+			return err
+		}
+	}
+	return in.file.write(b)
 }
 
 // opaqueETag names content that was not hashed with MD5. The suffix keeps
