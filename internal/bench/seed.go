@@ -80,15 +80,13 @@ func (s Seeding) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	total := s.Certificates + uint64(float64(s.Certificates)*s.Revoked)
-	words := total/64 + 2
 	p := &seedPlan{
-		seeding: s, index: head.Size, begin: head.Size, total: total, random: mathrand.New(mathrand.NewPCG(1, s.Certificates)),
-		certificate: make([]uint64, words), revoked: make([]uint64, words), now: time.Now().UnixMilli(),
+		seeding: s, index: head.Size, begin: head.Size, total: s.Certificates + uint64(float64(s.Certificates)*s.Revoked), random: mathrand.New(mathrand.NewPCG(1, s.Certificates)),
+		now: time.Now().UnixMilli(),
 	}
 	// Times never go back, nor beyond now: entries are a millisecond apart, or
 	// as much less as what is in the log already leaves.
-	p.first = max(p.now-int64(total), head.Time)
+	p.first = max(p.now-int64(p.total), head.Time)
 
 	// Blocks are made on all processors, and written in their order by one
 	// goroutine. The queue bounds how many there are at once.
@@ -152,7 +150,7 @@ func (s Seeding) write(ctx context.Context, db *sqlite.DB, ca string, queue <-ch
 // seedPlan decides what each entry is, in the order of the log.
 type seedPlan struct {
 	seeding              Seeding
-	begin, index, total  uint64
+	begin, index, total  uint64 // total is how many entries there will be, about
 	issued               uint64
 	first, now           int64
 	random               *mathrand.Rand
@@ -193,6 +191,9 @@ func (p *seedPlan) next() *seedBlock {
 	back := int64(max(p.seeding.Dates, time.Hour) / time.Second)
 	for ; uint64(len(b.entries)) < room && p.issued < p.seeding.Certificates; p.index++ {
 		at := p.index - p.begin
+		if at%64 == 0 {
+			p.certificate, p.revoked = append(p.certificate, 0), append(p.revoked, 0)
+		}
 		e := seedEntry{time: min(p.now, p.first+int64(float64(p.now-p.first)*float64(at)/float64(p.total)))}
 		if e.origin = p.revocation(); e.origin == 0 {
 			p.issued++
