@@ -137,7 +137,7 @@ func (s *segments) plan(all []store.Segment, l layout) {
 func (s *segments) merge(l layout) {
 	width := l.blocks * certlog.BlockSize
 	more := len(s.runs) + int((l.size-s.end()+width-1)/width) - l.parts
-	for limit := uint64(2 * certlog.BlockSize); more > 0 && limit/2 < l.size; limit *= 2 {
+	for limit := uint64(2 * certlog.BlockSize); more > 0; limit *= 2 {
 		var merged []run
 		for i := 0; i < len(s.runs); i++ {
 			r := s.runs[i]
@@ -151,6 +151,9 @@ func (s *segments) merge(l layout) {
 			merged = append(merged, r)
 		}
 		s.runs = merged
+		if limit >= l.size {
+			return
+		}
 	}
 }
 
