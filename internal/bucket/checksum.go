@@ -16,31 +16,27 @@ func encodeCRC(crc uint64) string {
 }
 
 // Combine is the checksum of the object that the parts make up, from theirs
-// (FULL_OBJECT).
+// (FULL_OBJECT). Appending n bytes is a linear map over GF(2) on the CRC of what
+// is before them, the n-th power of the map of one byte.
 func Combine(parts []Part) (string, error) {
 	var crc uint64
+	steps := []matrix{zeroByte()} // of 1, 2, 4, ... bytes; squaring is what costs, with thousands of parts
 	for _, p := range parts {
 		b, err := base64.StdEncoding.DecodeString(p.Checksum)
 		if err != nil || len(b) != 8 {
 			return "", fmt.Errorf("checksum %q of part %d is not a CRC64NVME", p.Checksum, p.Number)
 		}
-		crc = combine(crc, binary.BigEndian.Uint64(b), p.Size)
+		for n, i := p.Size, 0; n > 0; n, i = n>>1, i+1 {
+			if i == len(steps) {
+				steps = append(steps, square(&steps[i-1]))
+			}
+			if n&1 == 1 {
+				crc = apply(&steps[i], crc)
+			}
+		}
+		crc ^= binary.BigEndian.Uint64(b)
 	}
 	return encodeCRC(crc), nil
-}
-
-// combine is the CRC of A followed by B, given the CRC of A, the CRC of B and
-// the length of B in bytes: appending n bytes to A is a linear map on its CRC
-// over GF(2), the n-th power of the map of one byte.
-func combine(a, b uint64, n int64) uint64 {
-	step := zeroByte()
-	for ; n > 0; n >>= 1 {
-		if n&1 == 1 {
-			a = apply(&step, a)
-		}
-		step = square(&step)
-	}
-	return a ^ b
 }
 
 // polynomial is that of CRC64NVME, reflected.
