@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -39,5 +40,18 @@ func keepSmall(ctx context.Context) {
 			limit = now
 			debug.SetMemoryLimit(limit)
 		}
+	}
+}
+
+// spareThreads is how many threads may wait for a processor without anybody
+// waiting for them: those that write a report give way to the others.
+const spareThreads = 4
+
+// spareProcessors lets the system share the processors, and not the language's
+// scheduler, which would let a report that is written have one for 10 ms at a
+// time. GOMAXPROCS in the environment wins.
+func spareProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareThreads)
 	}
 }

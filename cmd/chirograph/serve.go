@@ -125,6 +125,7 @@ at the next start.`,
 			if err != nil {
 				return err
 			}
+			spareProcessors()
 			return serve(cmd.Context(), cfg, log, func(e endpoints) {
 				if cfg.LogFormat == "json" { // whoever reads JSON lines wants nothing else among them
 					log.Info("serving", "version", version(), "api", e.API, "s3", e.S3, "destination", cfg.Destination, "data_dir", e.DataDir, "credentials", e.Credentials, "master_key", e.MasterKey, "master_key_made", e.MasterKeyMade)

@@ -383,6 +383,7 @@ func (w *writer) put(ctx context.Context, p part) error {
 		return err
 	}
 	w.wg.Go(func() {
+		giveWay()
 		defer func() { <-w.slots }()
 		if err := w.putNow(ctx, p); err != nil {
 			w.fail(err)

@@ -155,7 +155,10 @@ func (b *bundle) packs(ctx context.Context) error {
 		if body, plain, err = b.pack(ctx, encoder, body[:0], plain, lo, hi); err != nil {
 			return fmt.Errorf("%w: %w", errProof, err)
 		}
-		if err := b.client.Add(ctx, b.object(b.folder+"/"+proof.PackName(lo, hi), "application/zstd"), body); err != nil {
+		err = aside(func() error {
+			return b.client.Add(ctx, b.object(b.folder+"/"+proof.PackName(lo, hi), "application/zstd"), body)
+		})
+		if err != nil {
 			return err
 		}
 		b.job.packs.Add(1)

@@ -113,36 +113,31 @@ type scribe struct {
 	entry       certlog.Entry
 	row         rendering.Row
 	revocations []store.Revocation
+	bundle      []byte // entries, each after its length
 }
 
 // block renders entries of one block and calls take for their chunks. take owns
 // the chunk's buffer.
 func (s *scribe) block(ctx context.Context, lo, hi uint64, take func(chunk) error) error {
-	s.revocations = s.revocations[:0]
-	err := s.entries.Revocations(ctx, s.ca, lo, hi, s.layout.size, func(v store.Revocation) error {
-		s.revocations = append(s.revocations, v)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("reading revocations of entries %d to %d: %w", lo, hi, err)
+	if err := hurry(func() error { return s.read(ctx, lo, hi) }); err != nil {
+		return err
 	}
-	revocations := s.revocations
-
+	entries, revocations := s.bundle, s.revocations
 	c := chunk{buf: s.buffers.get(hi - lo), lo: lo}
 	if lo == 0 && s.format == pca.AuditReportResponseFormat_CSV {
 		c.buf = append(c.buf, rendering.CSVHeader...)
 	}
-	next := lo
-	err = s.entries.LogEntries(ctx, s.ca, lo, hi, func(index uint64, entry []byte) error {
-		if index != next {
-			return fmt.Errorf("%w: entry %d follows %d", errLog, index, next)
+	for index := lo; index < hi; index++ {
+		entry, rest, ok := certlog.CutBundled(entries)
+		if !ok {
+			return fmt.Errorf("%w: entries %d to %d are missing", errLog, index, hi)
 		}
-		next++
+		entries = rest
 		if err := s.entry.Decode(entry); err != nil {
 			return fmt.Errorf("%w: entry %d: %w", errLog, index, err)
 		}
 		if s.entry.Type != certlog.TypeIssue {
-			return nil
+			continue
 		}
 		var v *store.Revocation
 		if len(revocations) > 0 && revocations[0].IssueIndex == index {
@@ -153,28 +148,42 @@ func (s *scribe) block(ctx context.Context, lo, hi uint64, take func(chunk) erro
 			c.revoked++
 		}
 		s.append(&c, v)
-		if len(c.buf) < s.layout.chunk || next == hi {
-			return nil
+		if next := index + 1; len(c.buf) >= s.layout.chunk && next < hi {
+			c.hi = next
+			if err := take(c); err != nil {
+				return err
+			}
+			c = chunk{buf: s.buffers.get(hi - next), lo: next}
 		}
-		c.hi = next
-		if err := take(c); err != nil {
-			return err
-		}
-		c = chunk{buf: s.buffers.get(hi - next), lo: next}
-		return nil
-	})
+	}
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return fmt.Errorf("%w: reading entries %d to %d: %w", errLog, lo, hi, err)
-	case err != nil:
-		return fmt.Errorf("reading entries %d to %d: %w", lo, hi, err)
-	case next != hi:
-		return fmt.Errorf("%w: entries %d to %d are missing", errLog, next, hi)
+	case len(entries) > 0:
+		return fmt.Errorf("%w: there are more entries than %d to %d", errLog, lo, hi)
 	case len(revocations) > 0:
 		return fmt.Errorf("%w: entry %d revokes entry %d, which issued nothing", errLog, revocations[0].RevokeIndex, revocations[0].IssueIndex)
 	}
 	c.hi, c.endsBlock = hi, true
 	return take(c)
+}
+
+// read reads entries of one block and what revokes them.
+func (s *scribe) read(ctx context.Context, lo, hi uint64) (err error) {
+	s.revocations = s.revocations[:0]
+	err = s.entries.Revocations(ctx, s.ca, lo, hi, s.layout.size, func(v store.Revocation) error {
+		s.revocations = append(s.revocations, v)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading revocations of entries %d to %d: %w", lo, hi, err)
+	}
+	s.bundle, err = s.entries.AppendLogBundle(ctx, s.bundle[:0], s.ca, lo, hi)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("%w: reading entries %d to %d: %w", errLog, lo, hi, err)
+	case err != nil:
+		return fmt.Errorf("reading entries %d to %d: %w", lo, hi, err)
+	}
+	return nil
 }
 
 // append renders the entry, an issued certificate, with its revocation or nil.

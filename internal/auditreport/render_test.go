@@ -241,19 +241,21 @@ type damaged struct {
 	extra  *store.Revocation
 }
 
-func (d damaged) LogEntries(ctx context.Context, ca string, lo, hi uint64, yield func(uint64, []byte) error) error {
-	return d.Entries.LogEntries(ctx, ca, lo, hi, func(index uint64, b []byte) error {
-		if index == d.drop {
-			if d.lost {
-				return store.ErrNotFound
-			}
-			if !d.change {
-				return nil
-			}
-			b = b[:len(b)-1]
+func (d damaged) AppendLogBundle(ctx context.Context, dst []byte, ca string, lo, hi uint64) ([]byte, error) {
+	b, err := d.Entries.AppendLogBundle(ctx, nil, ca, lo, hi)
+	for index := lo; index < hi && err == nil; index++ {
+		entry, rest, _ := certlog.CutBundled(b)
+		b = rest
+		switch {
+		case index != d.drop:
+			dst = certlog.AppendBundled(dst, entry)
+		case d.lost:
+			err = store.ErrNotFound
+		case d.change:
+			dst = certlog.AppendBundled(dst, entry[:len(entry)-1])
 		}
-		return yield(index, b)
-	})
+	}
+	return dst, err
 }
 
 func (d damaged) Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error {

@@ -26,6 +26,9 @@ type Log interface {
 // report needs no snapshot.
 type Entries interface {
 	LogEntries(ctx context.Context, ca string, lo, hi uint64, yield func(index uint64, entry []byte) error) error
+	// AppendLogBundle appends entries of one block to dst, each after its length
+	// (certlog.CutBundled).
+	AppendLogBundle(ctx context.Context, dst []byte, ca string, lo, hi uint64) ([]byte, error)
 	// Revocations calls yield for the revocations of entries [lo, hi) whose own
 	// entry lies before before, in the order of the entries that they revoke.
 	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error

@@ -96,7 +96,10 @@ func (w *writer) makeRuns(ctx context.Context, runs []int, scribes chan *scribe)
 		if gctx.Err() != nil {
 			break
 		}
-		g.Go(func() error { return w.makeRun(gctx, i, scribes) })
+		g.Go(func() error {
+			giveWay()
+			return w.makeRun(gctx, i, scribes)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -134,27 +137,21 @@ func (w *writer) makeRun(ctx context.Context, i int, scribes chan *scribe) error
 // run renders a run into one buffer.
 func (s *scribe) run(ctx context.Context, r run) (p part, err error) {
 	p.lo, p.hi = r.lo, r.hi
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		giveWay()
-		for lo := r.lo; lo < r.hi && err == nil; {
-			hi := min((lo/certlog.BlockSize+1)*certlog.BlockSize, r.hi)
-			err = s.block(ctx, lo, hi, func(c chunk) error {
-				p.rows += c.rows
-				p.revoked += c.revoked
-				if p.buf == nil {
-					p.buf = c.buf
-					return ctx.Err()
-				}
-				p.buf = append(p.buf, c.buf...)
-				s.buffers.put(c.buf)
+	for lo := r.lo; lo < r.hi && err == nil; {
+		hi := min((lo/certlog.BlockSize+1)*certlog.BlockSize, r.hi)
+		err = s.block(ctx, lo, hi, func(c chunk) error {
+			p.rows += c.rows
+			p.revoked += c.revoked
+			if p.buf == nil {
+				p.buf = c.buf
 				return ctx.Err()
-			})
-			lo = hi
-		}
-	}()
-	<-done
+			}
+			p.buf = append(p.buf, c.buf...)
+			s.buffers.put(c.buf)
+			return ctx.Err()
+		})
+		lo = hi
+	}
 	if r.lo == 0 && p.rows > 0 && s.format == pca.AuditReportResponseFormat_JSON {
 		copy(p.buf, rendering.JSONStart) // was the separator from the row before
 	}
@@ -216,7 +213,7 @@ func (w *writer) flush(ctx context.Context) error {
 		r := w.pending
 		w.pending.parts, w.pending.segments = nil, nil
 		w.mu.Unlock()
-		err := w.store(ctx, r)
+		err := hurry(func() error { return w.store(ctx, r) })
 		w.mu.Lock()
 		if err != nil {
 			return err

@@ -341,7 +341,7 @@ func (db *DB) AppendLogBundle(ctx context.Context, dst []byte, ca string, lo, hi
 	start := len(dst)
 	for at := lo; at < hi; {
 		begin := len(dst)
-		b, next, err := db.bundle(ctx, dst, ca, at, hi, certlog.BlockSize)
+		b, next, err := db.bundle(ctx, dst, ca, at, hi, tailRows)
 		if err != nil {
 			return dst[:start], fmt.Errorf("reading entries [%d, %d) of log %s: %w", at, hi, ca, err)
 		}
