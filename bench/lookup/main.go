@@ -19,7 +19,7 @@ func main() { newProgram().Main() }
 func newProgram() *bench.Program {
 	duration := 5 * time.Second
 	var connections uint64 = 2
-	sizes := bench.Counts{10_000, 1_000_000}
+	sizes := bench.Counts{100_000, 1_000_000}
 	return &bench.Program{
 		Name: "lookup", Unit: "look-ups",
 		Floor: "the same signed call for a certificate that needs no look-up, GetCertificateAuthorityCertificate, on the same connections",
@@ -27,7 +27,7 @@ func newProgram() *bench.Program {
 against the real server in its own process, in stores of several sizes. What a
 look-up costs should not depend on the size.
 With its defaults it takes about a minute, and half a gigabyte of disk; ten
-million certificates (--certificates 10k,10M) need several.
+million certificates (--certificates 100k,10M) need several.
 A peer's command finds the size in CHIROGRAPH_BENCH_CERTIFICATES and the number
 of connections in CHIROGRAPH_BENCH_CONNECTIONS.`,
 		Flags: func(set *flag.FlagSet) {
