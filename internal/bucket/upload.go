@@ -74,9 +74,6 @@ type Stored struct {
 // answer was lost; any other is ErrForeignObject. sum is body's SHA-256.
 func (c *Client) Put(ctx context.Context, o Object, body []byte, sum [32]byte) (Stored, error) {
 	st := Stored{Size: int64(len(body))}
-	if c.crc {
-		st.Checksum = Checksum(body)
-	}
 	err := c.putObject(ctx, o, body, sum, false, &st)
 	return c.settle(ctx, o, st, err)
 }
@@ -98,7 +95,10 @@ func (c *Client) putObject(ctx context.Context, o Object, body []byte, sum [32]b
 		}
 		in.ContentMD5 = c.bodyMD5(body)
 		if c.crc {
-			in.ChecksumCRC64NVME = aws.String(Checksum(body))
+			if st.Checksum == "" {
+				st.Checksum = Checksum(body)
+			}
+			in.ChecksumCRC64NVME = aws.String(st.Checksum)
 		}
 		out, err := c.s3.PutObject(ctx, in, c.in(o.Bucket), payload(sum))
 		if err == nil {
