@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
 )
 
 // benchBlocks whole blocks are rendered in a benchmark: 16 are 262,144 entries.
@@ -77,6 +80,65 @@ func benchmarkReport(b *testing.B, format pca.AuditReportResponseFormat) {
 	}
 	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(float64(cpu(b)-before)/float64(rows), "cpu-ns/row")
+}
+
+// BenchmarkSecondReport is a report after one that left segments: nothing, a few
+// certificates of the last blocks, or one in every block was revoked since.
+func BenchmarkSecondReport(b *testing.B) {
+	h := benchHouse(b)
+	h.segments = func() (*bucket.Client, string) {
+		c, err := bucket.New(bucket.Config{Transport: h.buckets.Transport(&iam.Principal{Service: bucket.ServicePrincipal})})
+		if err != nil {
+			b.Error(err)
+		}
+		return c, testSegments
+	}
+	s := h.service(interval(0))
+	defer start(b, s)()
+	report := func() {
+		if r := h.wait(s, h.mustCreate(s, pca.AuditReportResponseFormat_JSON).AuditReportId); r.Status != pca.AuditReportStatus_SUCCESS {
+			b.Fatalf("record %+v", r)
+		}
+	}
+	report()
+	next := uint64(1)
+	for _, tt := range []struct {
+		name   string
+		blocks uint64 // in which a certificate is revoked
+	}{{"nothing", 0}, {"recent", 2}, {"scattered", benchBlocks}} {
+		b.Run(tt.name, func(b *testing.B) {
+			var used time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				for block := benchBlocks - tt.blocks; block < benchBlocks; block++ {
+					for !h.live(block*certlog.BlockSize + next) {
+						next++
+					}
+					h.revoke(block*certlog.BlockSize+next, 1)
+				}
+				next++
+				before := cpu(b)
+				b.StartTimer()
+				report()
+				used += cpu(b) - before
+			}
+			b.ReportMetric(float64(used.Milliseconds())/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
+
+// live tells whether an entry is of a certificate that is not revoked.
+func (h *house) live(index uint64) (live bool) {
+	h.t.Helper()
+	h.entries(index, index+1, func(_ uint64, e *certlog.Entry) { live = e.Type == certlog.TypeIssue })
+	err := h.db.Revocations(context.Background(), testCA, index, index+1, 1<<60, func(store.Revocation) error {
+		live = false
+		return nil
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return live
 }
 
 // cpu is the processor time of this process so far, of all threads. Other
