@@ -163,7 +163,7 @@ func (s *Service) createBucket(q *request) (*reply, error) {
 		return nil, err
 	}
 	ctx := q.http.Context()
-	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		var account string
 		err := tx.QueryRowContext(ctx, `SELECT account FROM bucket WHERE name = ?`, b.name).Scan(&account)
 		if err == nil && account == b.account {
@@ -215,7 +215,7 @@ func (s *Service) headBucket(q *request) (*reply, error) {
 // deleteBucket removes an empty bucket; uploads under way in it end.
 func (s *Service) deleteBucket(q *request) (*reply, error) {
 	ctx := q.http.Context()
-	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		var used bool
 		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM object WHERE state = 1 AND bucket = ?)`, q.bucket).Scan(&used); err != nil {
 			return fmt.Errorf("looking for objects: %w", err)
@@ -245,7 +245,7 @@ func (s *Service) deleteBucket(q *request) (*reply, error) {
 
 // bucketExists is checked in the transaction that adds to a bucket, because
 // the bucket may have been deleted since the request began.
-func bucketExists(ctx context.Context, tx *sql.Tx, name string) error {
+func bucketExists(ctx context.Context, tx *txn, name string) error {
 	var there bool
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM bucket WHERE name = ?)`, name).Scan(&there); err != nil {
 		return fmt.Errorf("looking for a bucket: %w", err)

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync"
 )
@@ -10,7 +9,7 @@ import (
 // commits is the way into the index: those who come while a transaction is
 // under way share the next one, and its sync.
 type commits struct {
-	db   *sql.DB
+	db   *database
 	turn chan struct{} // held by who commits for all that wait
 
 	mu      sync.Mutex
@@ -20,12 +19,12 @@ type commits struct {
 // change is a caller's part of a transaction.
 type change struct {
 	ctx  context.Context
-	fn   func(context.Context, *sql.Tx) error
+	fn   func(context.Context, *txn) error
 	err  error
 	done chan struct{}
 }
 
-func newCommits(db *sql.DB) *commits { return &commits{db: db, turn: make(chan struct{}, 1)} }
+func newCommits(db *database) *commits { return &commits{db: db, turn: make(chan struct{}, 1)} }
 
 // write runs fn in a transaction that is durable when write returns nil. Others
 // may share it, in the order in which they came: each sees the changes before
@@ -35,7 +34,7 @@ func newCommits(db *sql.DB) *commits { return &commits{db: db, turn: make(chan s
 //
 // An error of the database comes as *storageError; it is then unknown whether
 // the last step, the commit, reached the disk.
-func (w *commits) write(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
+func (w *commits) write(ctx context.Context, fn func(context.Context, *txn) error) error {
 	c := &change{ctx: ctx, fn: fn, done: make(chan struct{})}
 	w.mu.Lock()
 	w.waiting = append(w.waiting, c)
@@ -73,7 +72,7 @@ func (w *commits) commit() {
 // changes are in them.
 func (w *commits) transact(batch []*change) error {
 	ctx := context.Background()
-	tx, err := w.db.BeginTx(ctx, nil)
+	tx, err := w.db.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func (w *commits) transact(batch []*change) error {
 		if c.err = c.ctx.Err(); c.err != nil {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, `SAVEPOINT change`); err != nil {
+		if _, err := tx.ExecContext(ctx, beginChange); err != nil {
 			return err
 		}
 		if err := c.fn(ctx, tx); err == nil {
@@ -94,11 +93,11 @@ func (w *commits) transact(batch []*change) error {
 				c.err = &storageError{err}
 			}
 			// Fails when the error was the disk's and undid the transaction.
-			if _, err := tx.ExecContext(ctx, `ROLLBACK TO change`); err != nil {
+			if _, err := tx.ExecContext(ctx, undoChange); err != nil {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `RELEASE change`); err != nil {
+		if _, err := tx.ExecContext(ctx, endChange); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"runtime"
@@ -18,7 +17,7 @@ func TestSharedCommit(t *testing.T) {
 	index := start(t).index
 	x := newCommits(index.db) // which only this test uses
 	gone, cancel := context.WithCancel(t.Context())
-	add := func(ctx context.Context, tx *sql.Tx, name string) error {
+	add := func(ctx context.Context, tx *txn, name string) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO bucket (name, account, region, created, acl, ownership, public_access, object_lock) VALUES (?, '', '', 0, '', '', 0, 0)`, name)
 		return err
 	}
@@ -31,7 +30,7 @@ func TestSharedCommit(t *testing.T) {
 			ctx = gone
 		}
 		wg.Go(func() {
-			errs[i] = x.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			errs[i] = x.write(ctx, func(ctx context.Context, tx *txn) error {
 				if err := add(ctx, tx, fmt.Sprintf("b%d", i)); err != nil {
 					return err
 				}

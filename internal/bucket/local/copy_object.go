@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"hash"
@@ -94,7 +93,7 @@ func (s *Service) prepareCopy(q *request, src *source, rangeHeader, algorithm st
 	reader := &extentReader{s: s, ticket: s.files.enter()}
 	defer reader.Close()
 	var whole []extent
-	err := s.index.read(ctx, func(tx *sql.Tx) error {
+	err := s.index.read(ctx, func(tx *txn) error {
 		var err error
 		if c.source, err = s.findReadable(ctx, q, tx, src.bucket, src.key); err != nil {
 			return err
@@ -188,9 +187,9 @@ func (s *Service) readThrough(ctx context.Context, w io.Writer, r *extentReader)
 
 // still checks, in the transaction that adds the references, that the source
 // is as it was: then the index refers to its files, and they stay.
-func (c *copied) still(ctx context.Context, tx *sql.Tx) error {
+func (c *copied) still(ctx context.Context, tx *txn) error {
 	var there bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM object WHERE id = ? AND state = 1)`, c.source.id).Scan(&there); err != nil {
+	if err := tx.QueryRowContext(ctx, objectThere, c.source.id).Scan(&there); err != nil {
 		return fmt.Errorf("looking for the source of a copy: %w", err)
 	}
 	if !there {
@@ -272,7 +271,7 @@ func (s *Service) copyObject(q *request) (*reply, error) {
 		algorithm := wanted
 		if algorithm == "" {
 			// Like S3: the algorithm of the source, if it is of the whole object.
-			err := s.index.read(ctx, func(tx *sql.Tx) error {
+			err := s.index.read(ctx, func(tx *txn) error {
 				from, err := findObject(ctx, tx, src.bucket.name, src.key)
 				if err == nil && from != nil && from.checksumType == typeFullObject {
 					algorithm = from.algorithm
@@ -296,7 +295,7 @@ func (s *Service) copyObject(q *request) (*reply, error) {
 		o.size, o.etag, o.algorithm, o.checksumType, o.checksum = c.size, c.etag, algorithm, typeFullObject, c.checksum
 		o.modified = c.modified
 		c.number = 1
-		return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 			if err := c.still(ctx, tx); err != nil {
 				return err
 			}

@@ -146,7 +146,7 @@ type extent struct {
 // writes, several read; each write is durable when it returns.
 type index struct {
 	*commits
-	r *sql.DB
+	r *database
 }
 
 // lost is asked before a new index is made: true says that there was one.
@@ -161,23 +161,23 @@ func openIndex(ctx context.Context, path string, lost func() (bool, error)) (*in
 	}
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String()
 	common := "?_pragma=busy_timeout(15000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)"
-	w, err := sql.Open("sqlite", dsn+common+"&_txlock=immediate")
+	w, err := openDatabase(dsn+common+"&_txlock=immediate", 1)
 	if err != nil {
-		return nil, fmt.Errorf("opening the index: %w", err)
+		return nil, err
 	}
-	w.SetMaxOpenConns(1)
 	x := &index{commits: newCommits(w)}
 	if err := x.migrate(ctx, lost); err != nil {
 		w.Close()
 		return nil, err
 	}
-	x.r, err = sql.Open("sqlite", dsn+common+"&_pragma=query_only(1)")
-	if err != nil {
+	if x.r, err = openDatabase(dsn+common+"&_pragma=query_only(1)", 8); err != nil {
 		w.Close()
-		return nil, fmt.Errorf("opening the index: %w", err)
+		return nil, err
 	}
-	x.r.SetMaxOpenConns(8)
-	x.r.SetMaxIdleConns(8)
+	// Only now are there tables to prepare statements for.
+	if err := errors.Join(w.prepare(ctx, hotWrites[:]), x.r.prepare(ctx, hotReads[:])); err != nil {
+		return nil, errors.Join(err, x.close())
+	}
 	return x, nil
 }
 
@@ -185,7 +185,7 @@ func openIndex(ctx context.Context, path string, lost func() (bool, error)) (*in
 var errIndexLost = errors.New("the bucket folder holds objects but its index (index.db) is missing or empty: restore index.db from the backup that belongs to the parts folder, or move the bucket folder away to begin with an empty one")
 
 func (x *index) migrate(ctx context.Context, lost func() (bool, error)) error {
-	return x.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return x.write(ctx, func(ctx context.Context, tx *txn) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'format'`).Scan(&n); err != nil {
 			return fmt.Errorf("reading the index's schema: %w", err)
@@ -230,8 +230,8 @@ func (x *index) close() error {
 }
 
 // read runs fn on one snapshot.
-func (x *index) read(ctx context.Context, fn func(*sql.Tx) error) error {
-	tx, err := x.r.BeginTx(ctx, nil)
+func (x *index) read(ctx context.Context, fn func(*txn) error) error {
+	tx, err := x.r.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the index: %w", err)
 	}
@@ -290,8 +290,8 @@ func scanObject(row scanner) (*object, error) {
 }
 
 // findObject returns the visible object of a key, nil when there is none.
-func findObject(ctx context.Context, tx *sql.Tx, bucket, key string) (*object, error) {
-	o, err := scanObject(tx.QueryRowContext(ctx, `SELECT `+objectColumns+` FROM object WHERE state = 1 AND bucket = ? AND key = ?`, bucket, []byte(key)))
+func findObject(ctx context.Context, tx *txn, bucket, key string) (*object, error) {
+	o, err := scanObject(tx.QueryRowContext(ctx, objectByKey, bucket, []byte(key)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -302,9 +302,8 @@ func findObject(ctx context.Context, tx *sql.Tx, bucket, key string) (*object, e
 }
 
 // findUpload returns a multipart upload under way.
-func findUpload(ctx context.Context, tx *sql.Tx, bucket, key, upload string) (*object, error) {
-	o, err := scanObject(tx.QueryRowContext(ctx, `SELECT `+objectColumns+` FROM object WHERE state = 0 AND bucket = ? AND key = ? AND upload = ?`,
-		bucket, []byte(key), upload))
+func findUpload(ctx context.Context, tx *txn, bucket, key, upload string) (*object, error) {
+	o, err := scanObject(tx.QueryRowContext(ctx, uploadByID, bucket, []byte(key), upload))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errNoSuchUpload(upload)
 	}
@@ -315,7 +314,7 @@ func findUpload(ctx context.Context, tx *sql.Tx, bucket, key, upload string) (*o
 }
 
 // insertObject adds a row in a state and sets o.id.
-func insertObject(ctx context.Context, tx *sql.Tx, o *object, state int) error {
+func insertObject(ctx context.Context, tx *txn, o *object, state int) error {
 	var retain int64
 	if !o.retainUntil.IsZero() {
 		retain = o.retainUntil.UnixMilli()
@@ -332,23 +331,15 @@ func insertObject(ctx context.Context, tx *sql.Tx, o *object, state int) error {
 	return nil
 }
 
-func insertPart(ctx context.Context, tx *sql.Tx, objectID int64, p *part) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO part (object, number, start, size, etag, checksum, crc64, modified) VALUES (?,?,?,?,?,?,?,?)`,
+func insertPart(ctx context.Context, tx *txn, objectID int64, p *part) error {
+	_, err := tx.ExecContext(ctx, addPart,
 		objectID, p.number, p.start, p.size, p.etag, p.checksum, int64(p.crc64), p.modified.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("adding a part: %w", err)
 	}
-	if len(p.extents) == 0 {
-		return nil
-	}
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO extent (object, part, seq, file, start, size, crc64, stored) VALUES (?,?,?,?,?,?,?,?)`)
-	if err != nil {
-		return fmt.Errorf("adding extents: %w", err)
-	}
-	defer stmt.Close()
 	for i := range p.extents {
 		e := &p.extents[i]
-		if _, err := stmt.ExecContext(ctx, objectID, p.number, i, e.file[:], e.start, e.size, int64(e.crc64), e.stored); err != nil {
+		if _, err := tx.ExecContext(ctx, addExtent, objectID, p.number, i, e.file[:], e.start, e.size, int64(e.crc64), e.stored); err != nil {
 			return fmt.Errorf("adding extents: %w", err)
 		}
 	}
@@ -356,7 +347,7 @@ func insertPart(ctx context.Context, tx *sql.Tx, objectID int64, p *part) error 
 }
 
 // parts returns the parts of an object or upload in order, without extents.
-func listParts(ctx context.Context, tx *sql.Tx, objectID int64, after, limit int) ([]part, error) {
+func listParts(ctx context.Context, tx *txn, objectID int64, after, limit int) ([]part, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT number, start, size, etag, checksum, crc64, modified FROM part WHERE object = ? AND number > ? ORDER BY number LIMIT ?`,
 		objectID, after, limit)
 	if err != nil {
@@ -379,10 +370,8 @@ func listParts(ctx context.Context, tx *sql.Tx, objectID int64, after, limit int
 // listExtents returns the extents that hold the bytes [from, to) of an object,
 // cut to them, and each as it is in the index: the crc64 of a cut one is not
 // that of its bytes.
-func listExtents(ctx context.Context, tx *sql.Tx, objectID, from, to int64) (list, whole []extent, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT p.number, p.start, e.file, e.start, e.size, e.crc64, e.stored
-		FROM part p JOIN extent e ON e.object = p.object AND e.part = p.number
-		WHERE p.object = ? AND p.start < ? AND p.start + p.size > ? ORDER BY p.number, e.seq`, objectID, to, from)
+func listExtents(ctx context.Context, tx *txn, objectID, from, to int64) (list, whole []extent, err error) {
+	rows, err := tx.QueryContext(ctx, extentsOf, objectID, to, from)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading extents: %w", err)
 	}
@@ -423,7 +412,7 @@ func listExtents(ctx context.Context, tx *sql.Tx, objectID, from, to int64) (lis
 
 // retire takes the visible object of a key away; its row and parts stay for
 // the collector, so that the cost does not depend on the size.
-func retire(ctx context.Context, tx *sql.Tx, objectID int64) error {
+func retire(ctx context.Context, tx *txn, objectID int64) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE object SET state = 2 WHERE id = ?`, objectID); err != nil {
 		return fmt.Errorf("retiring an object: %w", err)
 	}
@@ -431,9 +420,9 @@ func retire(ctx context.Context, tx *sql.Tx, objectID int64) error {
 }
 
 // retirePart moves one part of an upload, if it is there, to a row of garbage.
-func retirePart(ctx context.Context, tx *sql.Tx, o *object, number int) error {
+func retirePart(ctx context.Context, tx *txn, o *object, number int) error {
 	var there bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM part WHERE object = ? AND number = ?)`, o.id, number).Scan(&there); err != nil {
+	if err := tx.QueryRowContext(ctx, partThere, o.id, number).Scan(&there); err != nil {
 		return fmt.Errorf("retiring a part: %w", err)
 	}
 	if !there {
@@ -457,7 +446,7 @@ func retirePart(ctx context.Context, tx *sql.Tx, o *object, number int) error {
 // Nothing can refer to such a file again: references are only copied from
 // objects and uploads in the index, and the file has none there.
 func (x *index) sweep(ctx context.Context, limit int) (freed []fileID, done bool, err error) {
-	err = x.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = x.write(ctx, func(ctx context.Context, tx *txn) error {
 		freed, done = nil, false
 		var id int64
 		err := tx.QueryRowContext(ctx, `SELECT id FROM object WHERE state = 2 ORDER BY id LIMIT 1`).Scan(&id)
@@ -517,9 +506,9 @@ func (x *index) sweep(ctx context.Context, limit int) (freed []fileID, done bool
 	return freed, done, err
 }
 
-func fileUsed(ctx context.Context, tx *sql.Tx, id fileID) (bool, error) {
+func fileUsed(ctx context.Context, tx *txn, id fileID) (bool, error) {
 	var used bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM extent WHERE file = ?)`, id[:]).Scan(&used); err != nil {
+	if err := tx.QueryRowContext(ctx, fileReferred, id[:]).Scan(&used); err != nil {
 		return false, fmt.Errorf("looking for references to a part file: %w", err)
 	}
 	return used, nil

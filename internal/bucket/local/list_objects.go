@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/http"
 	"strings"
@@ -94,7 +93,7 @@ func listPage(prefix, delimiter, after string, limit int, keysFrom func(from, to
 }
 
 // keysFrom reads objects of a bucket in [from, to).
-func keysFrom(ctx context.Context, tx *sql.Tx, bucket string) func(from, to string, n int) ([]*object, error) {
+func keysFrom(ctx context.Context, tx *txn, bucket string) func(from, to string, n int) ([]*object, error) {
 	return func(from, to string, n int) ([]*object, error) {
 		query, args := `SELECT `+objectColumns+` FROM object WHERE state = 1 AND bucket = ? AND key >= ?`, []any{bucket, []byte(from)}
 		if to != "" {
@@ -183,7 +182,7 @@ func (s *Service) page(q *request, after string, limit int) (page []listed, more
 		return nil, false, nil
 	}
 	ctx := q.http.Context()
-	err = s.index.read(ctx, func(tx *sql.Tx) error {
+	err = s.index.read(ctx, func(tx *txn) error {
 		page, more, err = listPage(q.query.Get("prefix"), q.query.Get("delimiter"), after, limit, keysFrom(ctx, tx, q.bucket))
 		return err
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/rand"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -47,7 +46,7 @@ func (s *Service) createMultipartUpload(q *request) (*reply, error) {
 	_, _ = rand.Read(id[:]) // crypto/rand.Read never fails
 	o.upload = hex.EncodeToString(id[:])
 	ctx := q.http.Context()
-	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		if err := bucketExists(ctx, tx, q.bucket); err != nil {
 			return err
 		}
@@ -75,7 +74,7 @@ func (s *Service) upload(q *request) (*object, error) {
 		return q.begun, nil
 	}
 	ctx := q.http.Context()
-	err := s.index.read(ctx, func(tx *sql.Tx) (err error) {
+	err := s.index.read(ctx, func(tx *txn) (err error) {
 		q.begun, err = findUpload(ctx, tx, q.bucket, q.key, q.query.Get("uploadId"))
 		return err
 	})
@@ -92,9 +91,9 @@ func (q *request) partNumber() (int, error) {
 }
 
 // enterPart makes p the part of its number, in place of an earlier one.
-func (s *Service) enterPart(q *request, p *part, check func(context.Context, *sql.Tx) error) error {
+func (s *Service) enterPart(q *request, p *part, check func(context.Context, *txn) error) error {
 	ctx := q.http.Context()
-	return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		if check != nil {
 			if err := check(ctx, tx); err != nil {
 				return err
@@ -288,7 +287,7 @@ func (s *Service) completeMultipartUpload(q *request) (*reply, error) {
 	id := q.query.Get("uploadId")
 	ctx := q.http.Context()
 	var done *object
-	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		o, err := findUpload(ctx, tx, q.bucket, q.key, id)
 		var missing *apiError
 		if errors.As(err, &missing) {
@@ -423,7 +422,7 @@ func (s *Service) abortMultipartUpload(q *request) (*reply, error) {
 		return nil, err
 	}
 	ctx := q.http.Context()
-	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		o, err := findUpload(ctx, tx, q.bucket, q.key, q.query.Get("uploadId"))
 		if err != nil {
 			return err
@@ -454,7 +453,7 @@ func (s *Service) listUploadParts(q *request) (*reply, error) {
 	}
 	ctx := q.http.Context()
 	var parts []part
-	err = s.index.read(ctx, func(tx *sql.Tx) error {
+	err = s.index.read(ctx, func(tx *txn) error {
 		if o, err = findUpload(ctx, tx, q.bucket, q.key, o.upload); err != nil {
 			return err
 		}
@@ -522,7 +521,7 @@ func (s *Service) listMultipartUploads(q *request) (*reply, error) {
 	ctx := q.http.Context()
 	var page []listed
 	more := false
-	err = s.index.read(ctx, func(tx *sql.Tx) error {
+	err = s.index.read(ctx, func(tx *txn) error {
 		page, more, err = uploadPage(ctx, tx, q.bucket, prefix, delimiter, keyMarker, idMarker, limit)
 		return err
 	})
@@ -568,7 +567,7 @@ func (s *Service) listMultipartUploads(q *request) (*reply, error) {
 }
 
 // uploadPage lists uploads by key and id after a place; a key may have several.
-func uploadPage(ctx context.Context, tx *sql.Tx, bucket, prefix, delimiter, key, id string, limit int) (page []listed, more bool, err error) {
+func uploadPage(ctx context.Context, tx *txn, bucket, prefix, delimiter, key, id string, limit int) (page []listed, more bool, err error) {
 	if limit == 0 {
 		return nil, false, nil
 	}

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"mime"
@@ -112,7 +111,7 @@ func etagMatches(list, etag string) bool {
 
 // replace makes o, which has its parts or gets them from insert, the object of
 // its key in one step with the checks that it may.
-func (s *Service) replace(ctx context.Context, q *request, tx *sql.Tx, o *object, c writeConditions) error {
+func (s *Service) replace(ctx context.Context, q *request, tx *txn, o *object, c writeConditions) error {
 	if err := bucketExists(ctx, tx, o.bucket); err != nil {
 		return err
 	}
@@ -136,7 +135,7 @@ func (s *Service) replace(ctx context.Context, q *request, tx *sql.Tx, o *object
 // body is read; the decision is made again when the object is entered.
 func (s *Service) refuseEarly(q *request, c writeConditions) error {
 	ctx := q.http.Context()
-	return s.index.read(ctx, func(tx *sql.Tx) error {
+	return s.index.read(ctx, func(tx *txn) error {
 		old, err := findObject(ctx, tx, q.bucket, q.key)
 		if err != nil {
 			return err
@@ -205,7 +204,7 @@ func (s *Service) putObject(q *request) (*reply, error) {
 	in.number = 1
 	in.part.checksum = o.checksum
 	ctx := q.http.Context()
-	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		if err := s.replace(ctx, q, tx, o, conditions); err != nil {
 			return err
 		}
@@ -311,7 +310,7 @@ func readConditions(h http.Header, prefix string, o *object) error {
 
 // findReadable returns the object of a key when the caller may read it.
 // Whether a missing one is missing is told only to who may list.
-func (s *Service) findReadable(ctx context.Context, q *request, tx *sql.Tx, b *parsedBucket, key string) (*object, error) {
+func (s *Service) findReadable(ctx context.Context, q *request, tx *txn, b *parsedBucket, key string) (*object, error) {
 	resource := "arn:aws:s3:::" + b.name + "/" + key
 	decision, reason := s.decide(q, "GetObject", resource, b)
 	o, err := findObject(ctx, tx, b.name, key)
@@ -344,7 +343,7 @@ func (s *Service) getObject(q *request) (*reply, error) {
 	// The ticket is taken before the snapshot: what the snapshot refers to
 	// stays on the disk until the reader is closed.
 	body := &extentReader{s: s, ticket: s.files.enter()}
-	err := s.index.read(ctx, func(tx *sql.Tx) error {
+	err := s.index.read(ctx, func(tx *txn) error {
 		var err error
 		if o, err = s.findReadable(ctx, q, tx, q.state, q.key); err != nil {
 			return err
@@ -416,7 +415,7 @@ func (s *Service) getObject(q *request) (*reply, error) {
 }
 
 // partRange is the place of one part in an object.
-func partRange(ctx context.Context, tx *sql.Tx, o *object, v string) (byteRange, int, error) {
+func partRange(ctx context.Context, tx *txn, o *object, v string) (byteRange, int, error) {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 || n > maxParts {
 		return byteRange{}, 0, errInvalidArgument("partNumber", v, "Part number must be an integer between 1 and 10000, inclusive")
@@ -453,7 +452,7 @@ func formatDate(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05
 // deleteObject removes an object; that there is none is no error.
 func (s *Service) deleteObject(q *request) (*reply, error) {
 	ctx := q.http.Context()
-	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		return s.remove(ctx, q, tx, q.key, q.header.Get("If-Match"))
 	})
 	if err != nil {
@@ -464,7 +463,7 @@ func (s *Service) deleteObject(q *request) (*reply, error) {
 }
 
 // remove takes an object away, or changes nothing.
-func (s *Service) remove(ctx context.Context, q *request, tx *sql.Tx, key, match string) error {
+func (s *Service) remove(ctx context.Context, q *request, tx *txn, key, match string) error {
 	old, err := findObject(ctx, tx, q.bucket, key)
 	if err != nil {
 		return err
@@ -503,7 +502,7 @@ func (s *Service) deleteObjects(q *request) (*reply, error) {
 	}
 	refused := make([]*apiError, len(in.Object)) // by place in the list
 	ctx := q.http.Context()
-	err = s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		for i, o := range in.Object {
 			var err error
 			switch {
@@ -550,7 +549,7 @@ func (s *Service) deleteObjects(q *request) (*reply, error) {
 // find returns the object of the request, which must be there.
 func (s *Service) find(q *request) (o *object, err error) {
 	ctx := q.http.Context()
-	err = s.index.read(ctx, func(tx *sql.Tx) error {
+	err = s.index.read(ctx, func(tx *txn) error {
 		if o, err = findObject(ctx, tx, q.bucket, q.key); err != nil {
 			return err
 		}
@@ -591,7 +590,7 @@ func (s *Service) getObjectAttributes(q *request) (*reply, error) {
 	ctx := q.http.Context()
 	var o *object
 	var parts []part
-	err := s.index.read(ctx, func(tx *sql.Tx) error {
+	err := s.index.read(ctx, func(tx *txn) error {
 		var err error
 		if o, err = s.findReadable(ctx, q, tx, q.state, q.key); err != nil {
 			return err
@@ -661,7 +660,7 @@ func (s *Service) getObjectACL(q *request) (*reply, error) {
 // changeObject updates columns of the visible object of a key.
 func (s *Service) changeObject(q *request, check func(*object) error, set string, args ...any) error {
 	ctx := q.http.Context()
-	return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		o, err := findObject(ctx, tx, q.bucket, q.key)
 		if err != nil {
 			return err

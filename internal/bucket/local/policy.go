@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -67,7 +66,7 @@ func (s *Service) bucketState(ctx context.Context, name string) (*parsedBucket, 
 // changeBucket updates columns of a bucket, durably, and forgets its state in memory.
 func (s *Service) changeBucket(ctx context.Context, name, set string, args ...any) error {
 	defer s.forget(name)
-	return s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		res, err := tx.ExecContext(ctx, `UPDATE bucket SET `+set+` WHERE name = ?`, append(args, name)...)
 		if err != nil {
 			return fmt.Errorf("changing a bucket: %w", err)

@@ -20,7 +20,6 @@ package local
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -258,7 +257,7 @@ func (s *Service) buryUnused(ctx context.Context, ids []fileID) error {
 		return nil
 	}
 	var free []fileID
-	err := s.index.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.index.write(ctx, func(ctx context.Context, tx *txn) error {
 		free = free[:0]
 		for _, id := range ids {
 			used, err := fileUsed(ctx, tx, id)
