@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -183,4 +184,39 @@ func copies(t *testing.T, c, own *bucket.Client, ownBucket string, reader *s3.Cl
 	if err := own.Delete(ctx, ownBucket, account, nil); err != nil {
 		t.Error(err)
 	}
+}
+
+// BenchmarkCopyPart copies one of the server's own objects into a part, as a
+// report does for each of its segments.
+func BenchmarkCopyPart(b *testing.B) {
+	e := startEmbedded(b)
+	e.bucket(b, founding())
+	c := e.client(b)
+	own, err := bucket.New(bucket.Config{Transport: e.service.Transport(bucket.Principal(account, caARN))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	const hidden = "chirograph-internal-segments"
+	if err := own.EnsureBucket(b.Context(), hidden); err != nil {
+		b.Fatal(err)
+	}
+	body := bytes.Repeat([]byte("0123456789abcdef"), 5<<20/16)
+	st, err := own.Put(b.Context(), bucket.Object{Bucket: hidden, Key: "k", ContentType: "text/plain"}, body, sha256.Sum256(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	u, err := c.CreateUpload(b.Context(), object())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var number atomic.Int32
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			n := number.Add(1)%bucket.MaxParts + 1
+			if _, err := c.CopyPart(b.Context(), u, n, bucket.Source{Bucket: hidden, Key: "k", ETag: st.ETag, Size: st.Size}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }
