@@ -7,17 +7,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,155 +26,102 @@ import (
 const bucketName = "bench-proofs"
 
 type options struct {
-	rows    []uint64
-	format  types.AuditReportResponseFormat
+	rows    bench.Counts
+	format  string
 	revoked float64
-	dir     string
-	repeat  int
-	output  string
+	compact bool
+	repeat  uint64
+	rounds  uint64
 }
 
-func main() {
-	log.SetFlags(0)
-	log.SetPrefix("proof: ")
-	var o options
-	rows := flag.String("rows", "1000000", "certificates of the CA, several sizes separated by commas")
-	format := flag.String("format", "JSON", "format of the report, JSON or CSV")
-	flag.Float64Var(&o.revoked, "revoked", 0.02, "part of the certificates that are revoked")
-	flag.StringVar(&o.dir, "dir", "", "folder to work in, emptied afterwards (default: a temporary one); 10 million rows need about 20 GB")
-	flag.IntVar(&o.repeat, "repeat", 3, "how often each program runs; the fastest run counts")
-	flag.StringVar(&o.output, "output", "text", "text or json")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "proof measures what provable reports cost.\n\nFlags:")
-		flag.PrintDefaults()
+func main() { newProgram().Main() }
+
+func newProgram() *bench.Program {
+	o := options{rows: bench.Counts{1_000_000}, revoked: 0.02, repeat: 3, rounds: 5}
+	return &bench.Program{
+		Name: "proof", Unit: "certificates",
+		Floor: "checking a CSR, building and signing a certificate, for what the log adds; sha256sum of the same report, for those that read it",
+		Help: `proof measures what provable reports cost: the CPU time that the log adds to issuing
+a certificate, the bytes that it stores, the size of what lies beside a report, and
+how fast and in how much memory the verifier goes through it, beside sha256sum of
+the same file. What is read is in the disk's cache, or not, for all alike.
+
+A million certificates take a minute or two and 2 GB of disk, 10 million some
+minutes and 20 GB. A peer's command is run beside the verifier; it finds the report in
+CHIROGRAPH_BENCH_REPORT.`,
+		Flags: func(set *flag.FlagSet) {
+			set.Var(&o.rows, "certificates", "sizes of the CA, separated by commas")
+			set.StringVar(&o.format, "format", "JSON", "format of the report, JSON or CSV")
+			set.Float64Var(&o.revoked, "revoked", o.revoked, "part of the certificates that is revoked")
+			set.BoolVar(&o.compact, "compact", false, "seed as bench/seed --compact does")
+			bench.Count(set, &o.repeat, "repeat", "how often each program runs; the fastest run counts")
+			bench.Count(set, &o.rounds, "rounds", "rounds of issuing with and without the log; 0 leaves them out")
+		},
+		Check: func() error {
+			if o.format != "JSON" && o.format != "CSV" {
+				return fmt.Errorf("--format: %q is neither JSON nor CSV", o.format)
+			}
+			if o.repeat == 0 {
+				return errors.New("--repeat is at least 1")
+			}
+			return nil
+		},
+		Measure: func(ctx context.Context, r *bench.Run) error { return run(ctx, r, o) },
 	}
-	flag.Parse()
-	o.format = types.AuditReportResponseFormat(strings.ToUpper(*format))
-	for _, s := range strings.Split(*rows, ",") {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil || n == 0 {
-			log.Fatalf("-rows: %q is not a number of certificates", s)
-		}
-		o.rows = append(o.rows, n)
-	}
-	if err := run(context.Background(), o); err != nil {
-		log.Fatal(err)
-	}
 }
 
-// result is what one size gave.
-type result struct {
-	Rows          uint64  `json:"rows"`
-	Entries       uint64  `json:"entries"`
-	ReportBytes   int64   `json:"reportBytes"`
-	ManifestBytes int64   `json:"manifestBytes"`
-	LogBytes      int64   `json:"logBytes"` // beside the report, once for all reports of the CA
-	EntryPerCert  float64 `json:"storedEntryBytesPerCertificate"`
-	TreePerCert   float64 `json:"storedTreeBytesPerCertificate"`
-	Runs          []timed `json:"runs"`
-}
-
-// timed is the fastest run of a program.
-type timed struct {
-	What       string  `json:"what"`
-	Seconds    float64 `json:"seconds"`
-	CPU        float64 `json:"cpuSeconds"`
-	RowsPerSec float64 `json:"rowsPerSecond"`
-	Peak       int64   `json:"peakResidentBytes"`
-	Ratio      float64 `json:"ratioToSha256sum"` // of the seconds
-}
-
-func run(ctx context.Context, o options) (err error) {
-	if o.dir == "" {
-		if o.dir, err = os.MkdirTemp("", "chirograph-bench-"); err != nil {
+func run(ctx context.Context, r *bench.Run, o options) error {
+	if o.rounds > 0 {
+		if err := issuing(r, int(o.rounds)); err != nil {
 			return err
 		}
-		defer os.RemoveAll(o.dir)
 	}
-	cost, err := issuing()
+	server, err := bench.Build(r.Dir)
 	if err != nil {
 		return err
 	}
-	if o.output == "text" {
-		fmt.Println(bench.Machine())
-		cost.print()
-	}
-	server, err := bench.Build(o.dir)
+	verifier, err := bench.BuildCommand(r.Dir, "chirograph-verify")
 	if err != nil {
 		return err
 	}
-	verifier, err := bench.BuildCommand(o.dir, "chirograph-verify")
-	if err != nil {
-		return err
-	}
-	var all []result
 	for _, n := range o.rows {
-		r, err := measure(ctx, o, server, verifier, n)
-		if err != nil {
-			return fmt.Errorf("%d rows: %w", n, err)
+		if err := measure(ctx, r, o, server, verifier, n); err != nil {
+			return fmt.Errorf("%d certificates: %w", n, err)
 		}
-		all = append(all, *r)
-		if o.output == "text" {
-			r.print()
-		}
-	}
-	if o.output == "json" {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"machine": bench.Machine(), "issuing": cost, "results": all})
 	}
 	return nil
 }
 
-func (r *result) print() {
-	n := float64(r.Rows)
-	fmt.Printf("\n%d rows, %d log entries\n", r.Rows, r.Entries)
-	fmt.Printf("  stored per certificate: %.1f bytes of entries (packed), %.3f bytes of tree\n", r.EntryPerCert, r.TreePerCert)
-	fmt.Printf("  bundle: manifest %d bytes, log %.1f MB (%.1f bytes per row, once for all reports), beside a report of %.1f MB\n", r.ManifestBytes, float64(r.LogBytes)/1e6, float64(r.LogBytes)/n, float64(r.ReportBytes)/1e6)
-	fmt.Printf("  %-32s %9s %9s %12s %9s %12s\n", "", "seconds", "CPU s", "rows/s", "peak MiB", "x sha256sum")
-	for _, t := range r.Runs {
-		fmt.Printf("  %-32s %9.2f %9.2f %12.0f %9.0f %12.2f\n", t.What, t.Seconds, t.CPU, t.RowsPerSec, float64(t.Peak)/(1<<20), t.Ratio)
-	}
-}
-
-func measure(ctx context.Context, o options, server, verifier string, n uint64) (_ *result, err error) {
-	dir := filepath.Join(o.dir, fmt.Sprint(n))
+func measure(ctx context.Context, r *bench.Run, o options, server, verifier string, n uint64) (err error) {
+	dir := filepath.Join(r.Dir, fmt.Sprint(n))
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	data := filepath.Join(dir, "data")
-	s, err := bench.Start(ctx, server, data)
+	ca, err := bench.MakeStore(ctx, server, data, bucketName)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ca, err := s.MakeCA(ctx)
-	if err == nil {
-		err = s.MakeBucket(ctx, bucketName)
+	if err := (bench.Seeding{DataDir: data, CA: ca, Certificates: n, Revoked: o.revoked, Compact: o.compact}).Run(ctx); err != nil {
+		return fmt.Errorf("seeding: %w", err)
 	}
-	var certificate string
+	s, err := bench.Start(ctx, server, data, "--audit-min-interval", "0s")
+	if err != nil {
+		return err
+	}
+	certificate, err := writeCertificate(ctx, s, ca, dir)
+	var file string
 	if err == nil {
-		certificate, err = writeCertificate(ctx, s, ca, dir)
+		file, err = report(ctx, o, s, server, data, ca, filepath.Join(dir, "reports"))
 	}
 	if err = errors.Join(err, s.Stop()); err != nil {
-		return nil, err
+		return err
 	}
-	if err := bench.Seed(ctx, data, ca, n, o.revoked); err != nil {
-		return nil, fmt.Errorf("seeding: %w", err)
+	rows := n + 1 // and the root
+	if err := sizes(ctx, r, data, file, rows); err != nil {
+		return err
 	}
-	if s, err = bench.Start(ctx, server, data, "--audit-min-interval", "0s"); err != nil {
-		return nil, err
-	}
-	reports := filepath.Join(dir, "reports")
-	file, err := report(ctx, o, s, server, data, ca, reports)
-	if err = errors.Join(err, s.Stop()); err != nil {
-		return nil, err
-	}
-	r := &result{Rows: n + 1} // and the root
-	if err := r.sizes(data, file); err != nil {
-		return nil, err
-	}
-	// The report and the log are in the disk's cache, or not, for all alike.
-	state := filepath.Join(dir, "state")
-	full := []string{verifier, file, "--ca-certificate", certificate, "--state", state, "--output", "json"}
-	for _, p := range []struct {
+	full := []string{verifier, file, "--ca-certificate", certificate, "--state", filepath.Join(dir, "state"), "--output", "json"}
+	var floor bench.Result
+	for i, p := range []struct {
 		what string
 		args []string
 	}{
@@ -190,24 +133,31 @@ func measure(ctx context.Context, o options, server, verifier string, n uint64) 
 		{"fsck (of the data folder)", []string{server, "fsck", "--data-dir", data}},
 		{"fsck --quick, as at each start", []string{server, "fsck", "--data-dir", data, "--quick"}},
 	} {
-		t, err := best(ctx, p.what, p.args, o.repeat)
+		u, err := best(ctx, p.args, int(o.repeat), i > 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		t.RowsPerSec = float64(r.Rows) / t.Seconds
-		if t.Ratio = 1; len(r.Runs) > 0 {
-			t.Ratio = t.Seconds / r.Runs[0].Seconds
+		res := bench.Result{What: p.what, Size: n, Units: float64(rows), Seconds: u.Seconds, CPU: u.CPU * 1e6 / float64(rows), Peak: u.Peak}
+		if i == 0 {
+			floor = res
+		} else {
+			res.FloorSeconds, res.FloorCPU = floor.Seconds, floor.CPU
 		}
-		r.Runs = append(r.Runs, t)
+		r.Report(res)
+		if i == 1 {
+			if err := r.Peer(ctx, res, "CHIROGRAPH_BENCH_REPORT="+file); err != nil {
+				return err
+			}
+		}
 	}
-	return r, nil
+	return nil
 }
 
 // report has the report written and downloads it with its bundle, the way that
 // an auditor would.
 func report(ctx context.Context, o options, s *bench.Server, server, data, ca, to string) (string, error) {
 	out, err := s.PCA.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
-		CertificateAuthorityArn: &ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: o.format,
+		CertificateAuthorityArn: &ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: types.AuditReportResponseFormat(o.format),
 	})
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, s.Log())
@@ -232,66 +182,59 @@ func writeCertificate(ctx context.Context, s *bench.Server, ca, dir string) (str
 	return file, os.WriteFile(file, []byte(*out.Certificate), 0o600)
 }
 
-// sizes measures what is stored and what lies beside the report.
-func (r *result) sizes(data, file string) error {
+// sizes reports what is stored and what lies beside the report.
+func sizes(ctx context.Context, r *bench.Run, data, file string, rows uint64) error {
+	show := func(what string, bytes int64) {
+		r.Report(bench.Result{What: what, Size: rows - 1, Units: float64(rows), Bytes: bytes})
+		r.Note("%13s%.3f bytes for each certificate", "", float64(bytes)/float64(rows))
+	}
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
 	}
-	r.ReportBytes = info.Size()
+	show("the report", info.Size())
 	if info, err = os.Stat(file + ".manifest"); err != nil {
 		return err
 	}
-	r.ManifestBytes = info.Size()
+	show("its manifest", info.Size())
+	var log int64
 	err = filepath.WalkDir(filepath.Join(filepath.Dir(file), "log"), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		info, err := d.Info()
 		if err == nil {
-			r.LogBytes += info.Size()
+			log += info.Size()
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return r.stored(filepath.Join(data, "chirograph.db"))
+	show("the log, once beside all reports", log)
+	entries, nodes, err := stored(ctx, filepath.Join(data, "chirograph.db"))
+	if err != nil {
+		return err
+	}
+	show("entries in the store", entries)
+	show("tree in the store", nodes)
+	return nil
 }
 
 // best runs a program some times; the fastest run counts, and the highest peak.
-func best(ctx context.Context, what string, args []string, repeat int) (timed, error) {
-	t := timed{What: what}
+func best(ctx context.Context, args []string, repeat int, ours bool) (u bench.Usage, err error) {
 	for i := range repeat {
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		var said strings.Builder
-		cmd.Stdout, cmd.Stderr = &said, &said
-		start := time.Now()
-		if err := cmd.Start(); err != nil {
-			return t, err
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
-		var err error
-		for running := true; running; {
-			select {
-			case err = <-ended:
-				running = false
-			case <-time.After(5 * time.Millisecond):
-				if _, peak, err := bench.Memory(cmd.Process.Pid); err == nil { // else it has just ended
-					t.Peak = max(t.Peak, peak)
-				}
-			}
-		}
-		took := time.Since(start).Seconds()
+		v, err := bench.RunCommand(exec.CommandContext(ctx, args[0], args[1:]...))
 		// 3: nothing from before was known, which the first run cannot.
-		if code := cmd.ProcessState.ExitCode(); err != nil && (code != 3 || what == "sha256sum") {
-			return t, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, said.String())
+		var exit *exec.ExitError
+		if err != nil && !(ours && errors.As(err, &exit) && exit.ExitCode() == 3) {
+			return u, err
 		}
-		if i == 0 || took < t.Seconds {
-			t.Seconds = took
-			t.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+		peak := max(u.Peak, v.Peak)
+		if i == 0 || v.Seconds < u.Seconds {
+			u = v
 		}
+		u.Peak = peak
 	}
-	return t, nil
+	return u, nil
 }
