@@ -106,7 +106,7 @@ type Config struct {
 
 	CA      string // UUID of the only CA to check; empty is all
 	Quick   bool   // heads, packs and nodes, and of each log the last pack and what follows it
-	Budget  uint64 // Quick: entries read of all logs together; beyond it a log's head and right edge alone are checked. 0 is no bound
+	Budget  uint64 // Quick: entries read of all logs together, of each in whole blocks from its end; beyond it a log's head and right edge alone are checked. 0 is no bound
 	Workers int    // 0 is one per CPU
 
 	Progress func(done, total uint64) // entries; called from several goroutines; may be nil

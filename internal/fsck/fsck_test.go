@@ -293,12 +293,25 @@ func (noKeys) Signer(context.Context, string) (crypto.Signer, error) {
 	return nil, keystore.ErrNotFound
 }
 
-// TestBudget: logs beyond the budget have their edge checked alone.
+// TestBudget: logs beyond the budget have their last blocks and their edge checked alone.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	o := newOriginOf(t, 400)
 	damage(t, filepath.Join(o.dir, "chirograph.db"), "UPDATE log_entry SET bytes = x'0109' WHERE idx = 20")
-	for budget, want := range map[uint64]int{0: 2, 400: 2, 399: 0} {
+	testBudgets(t, o, map[uint64]int{0: 2, 400: 2, 399: 0})
+}
+
+// TestBudgetOfBlocks: of what a start reads, the last block comes first.
+func TestBudgetOfBlocks(t *testing.T) {
+	t.Parallel()
+	o := newOriginOf(t, certlog.BlockSize+400)
+	damage(t, filepath.Join(o.dir, "chirograph.db"), "UPDATE log_entry SET bytes = x'0109' WHERE idx = 16404")
+	testBudgets(t, o, map[uint64]int{0: 2, certlog.BlockSize + 400: 2, certlog.BlockSize: 2, 399: 0})
+}
+
+func testBudgets(t *testing.T, o *origin, budgets map[uint64]int) {
+	t.Helper()
+	for budget, want := range budgets {
 		db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(o.dir, "chirograph.db"), ReadOnly: true})
 		if err != nil {
 			t.Fatal(err)

@@ -127,21 +127,17 @@ func (l *logCheck) quick(ctx context.Context, shape store.LogShape) error {
 	if root != l.head.Root {
 		l.find(l.ca, ClassHead, "the stored hashes and the last entries hash to %v, the head's root is %v", root, l.head.Root)
 	}
-	first := l.head.Size / certlog.BlockSize
-	if shape.PacksTo > 0 {
-		first = min(first, shape.PacksTo-1)
-	}
-	first *= certlog.BlockSize
-	if n := l.head.Size - first; l.Budget > 0 && l.budget.Add(-int64(n)) < 0 {
-		l.budget.Add(int64(n))
-		return nil
-	}
-	for lo := first; lo < l.head.Size; lo += certlog.BlockSize {
-		if err := l.block(ctx, lo/certlog.BlockSize); err != nil {
+	first := max(shape.PacksTo, 1) - 1
+	// From the end on: what was written last is what a crash may have damaged.
+	for b := (l.head.Size - 1) / certlog.BlockSize; ; b-- {
+		if n := min(l.head.Size-b*certlog.BlockSize, certlog.BlockSize); l.Budget > 0 && l.budget.Add(-int64(n)) < 0 {
+			l.budget.Add(int64(n))
+			return nil
+		}
+		if err := l.block(ctx, b); err != nil || b <= first {
 			return err
 		}
 	}
-	return nil
 }
 
 func (l *logCheck) full(ctx context.Context, blocks uint64) error {
