@@ -24,12 +24,12 @@ func checkSignedHeaders(r *http.Request, c *claim) error {
 		if len(name) < 6 || !strings.EqualFold(name[:6], "x-amz-") {
 			continue
 		}
-		name = strings.ToLower(name)
-		if c.service != serviceS3 && name != "x-amz-date" && name != "x-amz-target" && name != "x-amz-security-token" {
+		is := func(header string) bool { return strings.EqualFold(header, name) }
+		if c.service != serviceS3 && !is("x-amz-date") && !is("x-amz-target") && !is("x-amz-security-token") {
 			continue
 		}
-		if !slices.Contains(c.signedHeaders, name) {
-			return refuse(UnsignedHeader, "'%s' must be a 'SignedHeader' in the AWS Authorization.", name)
+		if !slices.ContainsFunc(c.signedHeaders, is) {
+			return refuse(UnsignedHeader, "'%s' must be a 'SignedHeader' in the AWS Authorization.", strings.ToLower(name))
 		}
 	}
 	return nil
