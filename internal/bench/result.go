@@ -110,10 +110,10 @@ func (r *Run) Report(res Result) {
 		fmt.Fprintf(r.out, "%13sp99 is %.2f times, p99.9 is %.2f ms\n", "", res.RatioP99, res.P999)
 	}
 	if res.RatioCPU > 0 {
-		fmt.Fprintf(r.out, "%13s%.2f times the floor's CPU time, %.2f us\n", "", res.RatioCPU, res.FloorCPU)
+		fmt.Fprintf(r.out, "%13s%.3g times the floor's CPU time, %.3g us\n", "", res.RatioCPU, res.FloorCPU)
 	}
 	if res.RatioSeconds > 0 {
-		fmt.Fprintf(r.out, "%13s%.2f times the floor's seconds, %.2f\n", "", res.RatioSeconds, res.FloorSeconds)
+		fmt.Fprintf(r.out, "%13s%.3g times the floor's seconds, %.3g\n", "", res.RatioSeconds, res.FloorSeconds)
 	}
 	if p := res.Peer; p != nil {
 		fmt.Fprintf(r.out, "%13sneeds %s times our seconds and %s times our CPU time for each of the %s\n", "", number(p.RatioSeconds, 2), number(p.RatioCPU, 2), r.program.Unit)
