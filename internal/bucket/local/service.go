@@ -3,7 +3,8 @@
 // unmodified aws CLI and SDKs from one folder.
 //
 // An object is absent or whole at every instant. Its bytes lie in immutable
-// part files; a small database holds what objects are made of. A part file is
+// part files, packed with S2 where they shrink; a small database holds what
+// objects are made of. A part file is
 // durable before the database refers to it, the database is durable before a
 // request is answered, and a part file is removed only when the durable
 // database does not refer to it and no reader can still need it. So a crash
