@@ -1,6 +1,7 @@
 package rendering
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 	"unicode/utf8"
@@ -32,9 +33,33 @@ func Reason(n uint8) string {
 // another one cannot be rendered.
 func KnownReason(n uint8) bool { return int(n) < len(reasons) && reasons[n] != "" }
 
-// Encoder writes rows; it remembers the dates of the one before. The zero
-// value is ready. Not safe for concurrent use.
-type Encoder struct{ notBefore, notAfter, issuedAt, revokedAt day }
+// Encoder writes rows; it remembers the dates of the one before, and which of
+// its texts need no escaping in JSON. The zero value is ready. Not safe for
+// concurrent use.
+type Encoder struct {
+	notBefore, notAfter, issuedAt, revokedAt day
+	account, caARN, template                 plain
+}
+
+// plain holds the last text that can stand in a JSON string as it is, since
+// neighbours in a log mostly have the same. The zero value is ready.
+type plain struct {
+	size int
+	text [160]byte
+}
+
+func (p *plain) append(dst, s []byte) []byte {
+	if bytes.Equal(s, p.text[:p.size]) {
+		return append(dst, s...)
+	}
+	if !plainJSON(s) {
+		return escapeJSON(dst, s)
+	}
+	if len(s) <= len(p.text) {
+		p.size = copy(p.text[:], s)
+	}
+	return append(dst, s...)
+}
 
 const timeLayout = "2006-01-02T15:04:05-0700"
 

@@ -18,13 +18,13 @@ const (
 // where RFC 8259 requires. Bytes that are not UTF-8 become U+FFFD.
 func (e *Encoder) AppendJSON(dst []byte, row *Row) []byte {
 	dst = append(dst, `{"awsAccountId":"`...)
-	dst = appendJSONString(dst, row.Account)
+	dst = e.account.append(dst, row.Account)
 	if len(row.Principal) > 0 {
 		dst = append(dst, `","requestedByServicePrincipal":"`...)
 		dst = appendJSONString(dst, row.Principal)
 	}
 	dst = append(dst, `","certificateArn":"`...)
-	dst = appendJSONString(dst, row.CAARN)
+	dst = e.caARN.append(dst, row.CAARN)
 	dst = append(dst, `/certificate/`...)
 	dst = appendHex(dst, row.Serial)
 	dst = append(dst, `","serial":"`...)
@@ -44,7 +44,7 @@ func (e *Encoder) AppendJSON(dst []byte, row *Row) []byte {
 		dst = append(dst, Reason(row.Reason)...)
 	}
 	dst = append(dst, `","templateArn":"`...)
-	dst = appendJSONString(dst, row.Template)
+	dst = e.template.append(dst, row.Template)
 	return append(dst, `"}`...)
 }
 
@@ -52,6 +52,10 @@ func appendJSONString(dst, s []byte) []byte {
 	if plainJSON(s) {
 		return append(dst, s...)
 	}
+	return escapeJSON(dst, s)
+}
+
+func escapeJSON(dst, s []byte) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
