@@ -180,7 +180,7 @@ func New(cfg Config) (*Client, error) {
 		HTTPClient: awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) {
 			d.Timeout = 10 * time.Second
 		}).WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConnsPerHost = MaxParallel + 2
+			t.MaxIdleConnsPerHost = 2*MaxParallel + 2 // copies are twice as many
 			t.DisableCompression = true
 		}),
 	}

@@ -4,11 +4,11 @@
 //
 // An object is absent or whole at every instant. Its bytes lie in immutable
 // part files, packed with S2 where they shrink; a small database holds what
-// objects are made of. A part file is
-// durable before the database refers to it, the database is durable before a
-// request is answered, and a part file is removed only when the durable
-// database does not refer to it and no reader can still need it. So a crash
-// leaves at worst files that nothing refers to; they are collected.
+// objects are made of. A part file is durable before the database refers to it,
+// the database is durable before a request is answered, and a part file is
+// removed only when the durable database does not refer to it and no reader can
+// still need it. So a crash leaves at worst files that nothing refers to; they
+// are collected.
 //
 // Limits: a body of one request 5 GiB, a part 5 MiB (the last may be smaller)
 // to 5 GiB, 10,000 parts, keys of 1,024 bytes, XML of 4 MiB, metadata of 2 KiB,
