@@ -34,11 +34,11 @@ func (db *DB) startReadOnly(ctx context.Context) (err error) {
 	if err := checkFormat(c); err != nil {
 		return errors.Join(err, c.close())
 	}
-	db.readers <- c
 	for range db.cfg.Readers - 1 {
-		db.readers <- nil
+		db.readers.put(nil)
 	}
-	db.writer <- nil
+	db.readers.put(c)
+	db.writer.put(nil)
 	return nil
 }
 

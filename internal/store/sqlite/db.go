@@ -84,10 +84,7 @@ type DB struct {
 	cfg  Config
 	lock *os.File
 
-	// Each channel holds the connections that are free; nil stands for one
-	// that is yet to be opened. Waiters are served in order.
-	writer  chan *conn
-	readers chan *conn
+	writer, readers *pool
 
 	enc     *encoders
 	dec     *zstd.Decoder
@@ -142,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	db := &DB{
 		cfg: cfg, lock: lock,
-		writer: make(chan *conn, 1), readers: make(chan *conn, cfg.Readers),
+		writer: newPool(1), readers: newPool(cfg.Readers),
 		closed: make(chan struct{}),
 	}
 	db.wal.limit.Store(cfg.WAL)
@@ -201,9 +198,9 @@ func (db *DB) start(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, w.close())
 	}
-	db.writer <- w
+	db.writer.put(w)
 	for range db.cfg.Readers {
-		db.readers <- nil
+		db.readers.put(nil)
 	}
 	stop, cancel := context.WithCancel(context.Background())
 	db.work.Go(func() {
@@ -429,11 +426,13 @@ func (db *DB) Close() error {
 		close(db.closed)
 		db.work.Wait()
 		for range db.cfg.Readers {
-			if c := <-db.readers; c != nil {
+			<-db.readers.free
+			if c := db.readers.take(); c != nil {
 				errs = append(errs, c.close())
 			}
 		}
-		if c := <-db.writer; c != nil {
+		<-db.writer.free
+		if c := db.writer.take(); c != nil {
 			errs = append(errs, c.close())
 		}
 		db.dec.Close()
@@ -445,16 +444,45 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// acquire takes a connection out of its channel, in turn.
-func (db *DB) acquire(ctx context.Context, free chan *conn) (*conn, error) {
+// pool holds the connections that are free; nil stands for one that is yet to
+// be opened. Waiters are served in order, each with the connection that was used
+// last: it has in its cache what the others would read again.
+type pool struct {
+	free chan struct{} // an element for each connection
+
+	mu    sync.Mutex
+	conns []*conn
+}
+
+func newPool(n int) *pool { return &pool{free: make(chan struct{}, n)} }
+
+func (p *pool) put(c *conn) {
+	p.mu.Lock()
+	p.conns = append(p.conns, c)
+	p.mu.Unlock()
+	p.free <- struct{}{}
+}
+
+// take gives one of the connections to who took an element out of free.
+func (p *pool) take() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.conns) - 1
+	c := p.conns[last]
+	p.conns = p.conns[:last]
+	return c
+}
+
+// acquire takes a connection out of its pool, in turn.
+func (db *DB) acquire(ctx context.Context, from *pool) (*conn, error) {
 	select {
 	case <-db.closed:
 		return nil, ErrClosed
 	default:
 	}
 	select {
-	case c := <-free:
-		return c, nil
+	case <-from.free:
+		return from.take(), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-db.closed:
@@ -471,7 +499,7 @@ func (db *DB) read(ctx context.Context, f func(*conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { db.readers <- c }()
+	defer func() { db.readers.put(c) }()
 	if c == nil {
 		if c, err = db.openReader(); err != nil {
 			c = nil
@@ -493,7 +521,7 @@ func (db *DB) write(ctx context.Context, f func(*conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { db.writer <- c }()
+	defer func() { db.writer.put(c) }()
 	if c == nil {
 		if c, err = db.openWriter(); err != nil {
 			c = nil

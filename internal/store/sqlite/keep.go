@@ -112,13 +112,13 @@ func (db *DB) restartWAL(ctx context.Context, c *conn) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() { db.writer <- w }()
+	defer func() { db.writer.put(w) }()
 	for range db.cfg.Readers {
 		r, err := db.acquire(ctx, db.readers)
 		if err != nil {
 			return false, err
 		}
-		defer func() { db.readers <- r }()
+		defer func() { db.readers.put(r) }()
 	}
 	if done, err = foldWAL(c, "RESTART"); done {
 		db.wal.bytes.Store(0)
