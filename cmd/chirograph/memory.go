@@ -11,7 +11,7 @@ import (
 
 // leastMemory is the Go heap that the collector lets a process grow to without
 // working harder: a server that writes a report of any size stays below it.
-const leastMemory = 128 << 20
+const leastMemory = 112 << 20
 
 // keepSmall holds the collector to leastMemory, or to one and a half times what
 // is really in use when that is more, so that a large installation is not
