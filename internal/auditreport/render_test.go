@@ -293,12 +293,27 @@ func TestDamagedLog(t *testing.T) {
 	}
 }
 
-func TestRenderStops(t *testing.T) {
+// TestRenderLong: memory does not grow with the log, and rendering ends when it should.
+func TestRenderLong(t *testing.T) {
 	t.Parallel()
 	h := emptyHouse(t)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	h.seed(3*certlog.BlockSize, rnd, 0, func() string { return "CN=x" })
 	r := &renderer{entries: h.db, ca: testCA, caARN: []byte(caARN(testCA)), layout: newLayout(3*certlog.BlockSize, false), workers: 2, buffers: &buffers{}}
+	// There are as many buffers as are in use at a time, however many chunks there were.
+	const inUse = 2
+	var held [inUse][]byte
+	chunks := 0
+	r.layout.chunk = 1 << 16
+	err := r.run(t.Context(), 0, func(c chunk) error {
+		r.buffers.put(held[chunks%inUse])
+		held[chunks%inUse] = c.buf
+		chunks++
+		return nil
+	})
+	if made := len(r.buffers.free) + inUse; err != nil || chunks < 100 || made > r.workers+inUse+1 {
+		t.Errorf("%d buffers for %d chunks: %v", made, chunks, err)
+	}
 	stop := errors.New("stop")
 	if err := r.run(t.Context(), 0, func(chunk) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("%v", err)
