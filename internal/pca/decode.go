@@ -26,6 +26,47 @@ type pattern struct {
 	re   *regexp.Regexp
 }
 
+// arnPattern is what the model asks of every ARN in a request.
+const arnPattern = `arn:[\w+=/,.@-]+:acm-pca:[\w+=/,.@-]*:[0-9]*:[\w+=,.@-]+(/[\w+=,.@-]+)*`
+
+func (p *pattern) matches(s string) bool {
+	if p.text == arnPattern {
+		return isARN(s) // ten times as fast, and in every request
+	}
+	return p.re.MatchString(s)
+}
+
+// isARN tells whether s matches arnPattern.
+func isARN(s string) bool {
+	f := strings.SplitN(s, ":", 6)
+	if len(f) != 6 || f[0] != "arn" || f[1] == "" || f[2] != Service {
+		return false
+	}
+	for i := range len(f[4]) {
+		if f[4][i] < '0' || f[4][i] > '9' {
+			return false
+		}
+	}
+	for part := range strings.SplitSeq(f[5], "/") {
+		if part == "" {
+			return false
+		}
+	}
+	return isARNText(f[1]) && isARNText(f[3]) && isARNText(f[5])
+}
+
+// isARNText tells whether s consists of [\w+=/,.@-].
+func isARNText(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '+' <= c && c <= '9', c == '_', c == '=', c == '@':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // maxViolations bounds the message for an input that breaks constraints in
 // many places; the rest is counted, not printed.
 const maxViolations = 10
@@ -183,7 +224,7 @@ func (d *decoder) string(min, max int64, p *pattern) string {
 		n = int64(utf8.RuneCountInString(s)) // lengths count characters
 	}
 	d.length(func() string { return quote(s) }, n, min, max)
-	if p != nil && !p.re.MatchString(s) {
+	if p != nil && !p.matches(s) {
 		d.violate(quote(s), "Member must satisfy regular expression pattern: "+p.text)
 	}
 	return s
@@ -246,11 +287,23 @@ func (d *decoder) long(min, max int64) int64 {
 }
 
 func (d *decoder) blob(min, max int64) []byte {
-	t, ok := d.token('"')
-	if !ok {
+	if d.err != nil {
 		return nil
 	}
-	b, err := base64.StdEncoding.DecodeString(t.String())
+	if k := d.d.PeekKind(); k != '"' && k != 0 {
+		d.fail(errShape)
+		return nil
+	}
+	v, err := d.d.ReadValue()
+	if err != nil {
+		d.fail(err)
+		return nil
+	}
+	text := v[1 : len(v)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		text, _ = jsontext.AppendUnquote(nil, v) // was read without an error
+	}
+	b, err := base64.StdEncoding.AppendDecode(make([]byte, 0, base64.StdEncoding.DecodedLen(len(text))), text)
 	if err != nil {
 		d.fail(fmt.Errorf("%w: base64: %w", errShape, err))
 		return nil

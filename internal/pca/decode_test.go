@@ -184,3 +184,20 @@ func BenchmarkDecodeIssueCertificate(b *testing.B) {
 		}
 	}
 }
+
+func FuzzARNPattern(f *testing.F) {
+	for _, s := range []string{
+		testCA, "arn:aws:acm-pca:::template/EndEntityCertificate/V1", "arn:aws:acm-pca:us-east-1:1:a//b", "arn:aws:acm-pca:us-east-1:1:a/",
+		"arn:aws:acm-pca:us-east-1:x:a", "arn::acm-pca:::a", "arn:aws:acm-pca:::", "arn:aws:acm-pca:::a:b", "arn:aws:pca:::a", "arn:a/b:acm-pca:c/d::e\n", "ARN:aws:acm-pca:::a", "arn:aws:acm-pca:é::a",
+	} {
+		f.Add(s)
+	}
+	if pattern03.text != arnPattern {
+		f.Fatalf("the model asks for %s now", pattern03.text)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, want := isARN(s), pattern03.re.MatchString(s); got != want {
+			t.Errorf("%q: %v, the pattern says %v", s, got, want)
+		}
+	})
+}
