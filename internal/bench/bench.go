@@ -267,16 +267,16 @@ func freePort() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// MakeStore makes a CA, and a bucket of that name for its reports, through a
-// server over the data folder, and stops it again. It returns the CA's ARN.
+// MakeStore makes a CA, and a bucket for its reports if that has a name, through
+// a server over the data folder, and stops it again. It returns the CA's ARN.
 func MakeStore(ctx context.Context, binary, dataDir, bucketName string) (ca string, err error) {
 	s, err := Start(ctx, binary, dataDir)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	if ca, err = s.MakeCA(ctx); err != nil {
-		return "", err
+	if ca, err = s.MakeCA(ctx); err != nil || bucketName == "" {
+		return ca, err
 	}
 	return ca, s.MakeBucket(ctx, bucketName)
 }

@@ -5,25 +5,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"chirograph.dev/internal/certlog"
-	"chirograph.dev/internal/store/sqlite"
 )
 
 // NewStore makes a data folder whose one CA has issued n certificates (Seed),
 // and gives the CA's ARN. No server runs over it when it returns.
 func NewStore(ctx context.Context, binary, dataDir string, n uint64, revoked float64) (ca string, err error) {
-	s, err := Start(ctx, binary, dataDir)
-	if err != nil {
-		return "", err
-	}
-	ca, err = s.MakeCA(ctx)
-	if err = errors.Join(err, s.Stop()); err != nil {
+	if ca, err = MakeStore(ctx, binary, dataDir, ""); err != nil {
 		return "", err
 	}
 	return ca, Seed(ctx, dataDir, ca, n, revoked)
@@ -32,7 +24,7 @@ func NewStore(ctx context.Context, binary, dataDir string, n uint64, revoked flo
 // Serials gives the serial numbers of at most n of a CA's certificates, chosen
 // and ordered at random, out of a store whose server is not running.
 func Serials(ctx context.Context, dataDir, caARN string, n int) (serials [][]byte, err error) {
-	db, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dataDir, "chirograph.db"), Log: slog.New(slog.DiscardHandler)})
+	db, err := OpenStopped(ctx, dataDir)
 	if err != nil {
 		return nil, err
 	}
