@@ -26,10 +26,11 @@ test: tools vet race clients fuzz ## install what is needed, build, and run ever
 race: build ## run every suite with the race detector
 	go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m ./internal/store/... ./...
 
-clients: ## run cert-manager's issuer against the server, a foreign witness of its logs, and Tessera's fsck over an exported one
+clients: ## run cert-manager's issuer against the server, a foreign witness of its logs, Tessera's fsck over an exported one, and the pictures of benchmarks
 	cd clients/issuer && go test -count=1 -vet=off ./...
 	cd clients/witness && go test -count=1 -vet=off ./...
 	cd clients/tiles && go test -count=1 -vet=off ./...
+	cd bench/chart && go test -count=1 -vet=off ./...
 
 consul: build ## run Consul's own acceptance tests against the server; downloads a gigabyte of modules, so not part of test
 	cd clients/consul && go test -count=1 -vet=off ./...
@@ -48,10 +49,8 @@ fuzz: ## run every fuzz target, FUZZ_SECONDS for all of them
 crash: build ## the long crash test: 200 rounds of kill -9 under load
 	CHIROGRAPH_CRASH_ROUNDS=200 go test -count=1 -timeout 60m -run TestCrash -v ./crash
 
-bench: ## the benchmarks, with ratios to their floors
-	go run ./bench/issue
-	go run ./bench/report
-	go run ./bench/proof
+bench: ## measure everything (over an hour, 30 GB of disk) into docs/performance, and draw the pictures; hack/bench.sh says more
+	./hack/bench.sh
 
 clean: ## remove what the other targets made
 	rm -rf chirograph $(TOOLS)
