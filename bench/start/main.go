@@ -24,13 +24,13 @@ import (
 func main() { newProgram().Main() }
 
 type options struct {
-	sizes, objects bench.Counts
-	rounds         uint64
-	load           time.Duration
+	sizes           bench.Counts
+	objects, rounds uint64
+	load            time.Duration
 }
 
 func newProgram() *bench.Program {
-	o := options{sizes: bench.Counts{1_000_000}, objects: bench.Counts{2000}, rounds: 5, load: 2 * time.Second}
+	o := options{sizes: bench.Counts{1_000_000}, objects: 2000, rounds: 5, load: 2 * time.Second}
 	return &bench.Program{
 		Name: "start", Unit: "starts",
 		Floor: "the same, over a data folder with one certificate authority and nothing else",
@@ -43,13 +43,13 @@ slowest.
 With its defaults it takes about a minute, and half a gigabyte of disk.`,
 		Flags: func(set *flag.FlagSet) {
 			set.Var(&o.sizes, "certificates", "sizes of the store, separated by commas")
-			set.Var(&o.objects, "objects", "files in the server's buckets; one number")
+			bench.Count(set, &o.objects, "objects", "how many objects there are in the server's buckets")
 			bench.Count(set, &o.rounds, "rounds", "starts of each kind")
 			set.DurationVar(&o.load, "load", o.load, "how long certificates are issued before a kill")
 		},
 		Check: func() error {
-			if o.rounds == 0 || len(o.objects) != 1 {
-				return errors.New("--rounds must be at least 1, and --objects one number")
+			if o.rounds == 0 {
+				return errors.New("--rounds must be at least 1")
 			}
 			return nil
 		},
@@ -76,7 +76,7 @@ func run(ctx context.Context, r *bench.Run, o options) error {
 	}
 	for _, n := range o.sizes {
 		f := &folder{binary: binary, data: filepath.Join(r.Dir, fmt.Sprint(n)), csrs: csrs}
-		if err := f.fill(ctx, n, o.objects[0]); err != nil {
+		if err := f.fill(ctx, n, o.objects); err != nil {
 			return fmt.Errorf("%d certificates: %w", n, err)
 		}
 		stopped, err := f.starts(ctx, o.rounds, nil)
