@@ -38,7 +38,10 @@ type keeper struct {
 }
 
 // count counts what goes over a wire.
-func (k *keeper) count(next http.RoundTripper) http.RoundTripper {
+func (k *keeper) count(wired http.RoundTripper) http.RoundTripper {
+	if k.wire != nil {
+		wired = k.wire(wired)
+	}
 	return roundTrip(func(r *http.Request) (*http.Response, error) {
 		number := r.URL.Query().Has("partNumber")
 		inside := strings.Contains(r.URL.Path, "/"+k.name+"/")
@@ -52,10 +55,7 @@ func (k *keeper) count(next http.RoundTripper) http.RoundTripper {
 		case inside && r.Method == http.MethodGet && !r.URL.Query().Has("list-type"):
 			k.gets.Add(1)
 		}
-		if k.wire != nil {
-			next = k.wire(next)
-		}
-		return next.RoundTrip(r)
+		return wired.RoundTrip(r)
 	})
 }
 
