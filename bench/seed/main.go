@@ -30,7 +30,7 @@ Without --ca it starts the server over the folder first, makes a CA and a bucket
 for its reports, and stops it again; the CA's ARN is printed.
 
 It adds 10 to 20 million certificates a minute on two processors. Each takes
-about 225 bytes of disk, with --compact about 120, and while it runs 300 MB more.
+about 180 bytes of disk, with --compact 135, and while it runs 300 MB more.
 A peer's command is run after all are there.`,
 		Flags: func(set *flag.FlagSet) {
 			set.StringVar(&s.DataDir, "data-dir", "", "the server's data `folder`")
