@@ -45,13 +45,14 @@ func (w *commits) write(ctx context.Context, fn func(context.Context, *txn) erro
 			return c.err
 		case w.turn <- struct{}{}:
 			w.commit()
-			<-w.turn
 		}
 	}
 }
 
-// commit makes the changes that wait now, perhaps none, in one transaction.
+// commit makes the changes that wait now, perhaps none, in one transaction, and
+// gives the turn back.
 func (w *commits) commit() {
+	defer func() { <-w.turn }()
 	w.mu.Lock()
 	batch := w.waiting
 	w.waiting = nil
@@ -59,13 +60,18 @@ func (w *commits) commit() {
 	if len(batch) == 0 {
 		return
 	}
-	err := w.transact(batch)
-	for _, c := range batch {
-		if c.err == nil && err != nil {
-			c.err = &storageError{err}
+	err := errors.New("the transaction did not come to an end") // after a panic of a change
+	defer func() {
+		for _, c := range batch {
+			// What S3 would be told may rest on a change that is lost.
+			var known *apiError
+			if err != nil && (c.err == nil || errors.As(c.err, &known)) {
+				c.err = &storageError{err}
+			}
+			close(c.done)
 		}
-		close(c.done)
-	}
+	}()
+	err = w.transact(batch)
 }
 
 // transact returns an error of the transaction as a whole; those of single
