@@ -149,10 +149,26 @@ func (s *Service) gate(ctx context.Context, r *store.AuditReport) error {
 	if err != nil {
 		return fmt.Errorf("reaching the buckets of CA %s: %w", r.CA, err)
 	}
+	if err := s.notOurs(ctx, r, client); err != nil {
+		return err
+	}
 	request := gateRequest(r, true)
 	request.Beside = beside(r, proof.LogFolder(r.CA, 1))
 	_, err = client.Gate(ctx, request)
 	return err
+}
+
+// notOurs refuses the bucket of segments, which is read and deleted from: the
+// credentials may write it, so the gate alone would not keep reports out.
+func (s *Service) notOurs(ctx context.Context, r *store.AuditReport, to *bucket.Client) error {
+	if s.cfg.Segments == nil {
+		return nil
+	}
+	client, name, err := s.cfg.Segments(ctx, r.Account, r.CAARN)
+	if err != nil || name != r.Bucket || !to.Shares(client) {
+		return nil // the report does without segments that cannot be reached
+	}
+	return pca.Errorf(pca.ValidationException, "The bucket %s is for this server's own use. Name another bucket for the report.", name)
 }
 
 func gateRequest(r *store.AuditReport, try bool) bucket.GateRequest {

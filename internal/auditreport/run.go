@@ -34,10 +34,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.findUnfinished(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	wg.Go(func() {
-		giveWay()
-		s.tend(ctx)
-	})
+	wg.Go(func() { s.tend(ctx) })
 	tick := time.NewTicker(s.again)
 	defer tick.Stop()
 	for {

@@ -1,11 +1,14 @@
 package auditreport
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -370,6 +373,7 @@ func TestSegmentsLost(t *testing.T) {
 		}
 	}
 	k.kept(format)
+	k.refusesOwn()
 }
 
 func readAll(c *s3.Client, bucket, key string) ([]byte, error) {
@@ -426,6 +430,15 @@ func TestSegmentsMerged(t *testing.T) {
 	if _, changed := k.make(format); changed != 0 {
 		t.Errorf("%d segments written again", changed)
 	}
+}
+
+// refusesOwn asks for a report in the bucket of segments.
+func (k *keeper) refusesOwn() {
+	k.t.Helper()
+	_, err := k.service(interval(0)).CreateCertificateAuthorityAuditReport(k.t.Context(), &pca.CreateCertificateAuthorityAuditReportRequest{
+		CertificateAuthorityArn: caARN(testCA), S3BucketName: k.name, AuditReportResponseFormat: pca.AuditReportResponseFormat_JSON,
+	})
+	wantCode(k.t, err, pca.ValidationException, "own use")
 }
 
 type segmentRecords interface{ Segments }
@@ -519,6 +532,20 @@ func TestTendSegments(t *testing.T) {
 	}
 	k.kept(format)
 
+	// One that a report replaced in the meantime is no damage.
+	var logged bytes.Buffer
+	s.log = slog.New(slog.NewTextHandler(&logged, nil))
+	set, all, err := k.db.Segments(t.Context(), testCA, format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Size--
+	all[0].Key += "0"
+	client, name := k.segments()
+	if err := s.check(t.Context(), set, &all[0], client, name); err != nil || logged.Len() > 0 {
+		t.Errorf("%v, logged %s", err, &logged)
+	}
+
 	k.cas.mu.Lock()
 	delete(k.cas.m, testCA)
 	k.cas.mu.Unlock()
@@ -530,7 +557,6 @@ func TestTendSegments(t *testing.T) {
 
 	// What no setting uses any more is deleted whole.
 	k.overwrite("other", b)
-	client, name := k.segments()
 	for range 2 {
 		if err := DropSegments(t.Context(), client, name); err != nil {
 			t.Fatal(err)
@@ -538,6 +564,33 @@ func TestTendSegments(t *testing.T) {
 	}
 	if _, err := readAll(k.own, k.name, "other"); err == nil {
 		t.Error("an object is left")
+	}
+}
+
+// TestSegmentsUnverified: where neither a checksum nor the ETag says that a copy
+// is of the segment's bytes, parts pass through here.
+func TestSegmentsUnverified(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, `<CopyPartResult><ETag>"%s"</ETag></CopyPartResult>`, r.URL.Query().Get("partNumber"))
+	}))
+	t.Cleanup(other.Close)
+	client, err := bucket.New(bucket.Config{Endpoint: other.URL, Credentials: aws.AnonymousCredentials{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &segments{job: &job{log: discard}, bucket: testSegments}
+	s.copies.Store(true)
+	w := &writer{client: client, upload: bucket.Upload{Object: bucket.Object{Bucket: testBucket, Key: "report"}, ID: "upload"}}
+	for _, number := range []int32{1, 2, 1} {
+		before := s.copies.Load()
+		_, ok, err := s.copyPart(t.Context(), w, number, &store.Segment{Key: "segment", ETag: `"1"`, Bytes: 5})
+		if err != nil || ok != (number == 1 && before) {
+			t.Errorf("part %d: %t, %v", number, ok, err)
+		}
+	}
+	if s.copies.Load() {
+		t.Error("the endpoint is still trusted")
 	}
 }
 
@@ -586,6 +639,9 @@ func TestForeignSegments(t *testing.T) {
 			key, _ := k.make(format)
 			k.prove(f.S3, key)
 			k.kept(format)
+			if shared {
+				k.refusesOwn()
+			}
 			after := k.objects(format)
 			var changed int
 			for i := range before {

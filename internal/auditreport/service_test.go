@@ -29,7 +29,7 @@ import (
 	"chirograph.dev/internal/store"
 )
 
-func wantCode(t *testing.T, err error, code pca.Code, parts ...string) {
+func wantCode(t testing.TB, err error, code pca.Code, parts ...string) {
 	t.Helper()
 	var e *pca.Error
 	if !errors.As(err, &e) || e.Code != code {

@@ -143,19 +143,24 @@ func (s *Service) check(ctx context.Context, set store.SegmentSet, g *store.Segm
 		return err
 	}
 	defer leave()
-	b, err := client.Get(ctx, make([]byte, 0, g.Bytes), bucket.Source{Bucket: name, Key: g.Key, ETag: g.ETag, Size: int64(g.Bytes)})
-	if err == nil {
-		err = intact(g, b)
-	}
+	err = aside(func() error {
+		b, err := client.Get(ctx, make([]byte, 0, g.Bytes), bucket.Source{Bucket: name, Key: g.Key, ETag: g.ETag, Size: int64(g.Bytes)})
+		if err != nil {
+			return err
+		}
+		return intact(g, b)
+	})
 	if !errors.Is(err, bucket.ErrSource) {
 		return err
 	}
-	s.log.WarnContext(ctx, "a segment of audit reports is damaged; the next report renders it again", "ca", set.CA, "bucket", name, "key", g.Key, "error", err)
-	err = s.cfg.SegmentRecords.MoveSegments(ctx, set, set, []uint64{g.Lo})
-	if errors.Is(err, store.ErrConflict) {
-		return nil // a report moved on, and will find it
+	switch moved := s.cfg.SegmentRecords.MoveSegments(ctx, set, set, []uint64{g.Lo}); {
+	case errors.Is(moved, store.ErrConflict):
+		return nil // a report moved on, may have deleted it, and finds what is damaged
+	case moved != nil:
+		return moved
 	}
-	return err
+	s.log.WarnContext(ctx, "a segment of audit reports is damaged; the next report renders it again", "ca", set.CA, "bucket", name, "key", g.Key, "error", err)
+	return nil
 }
 
 // drop forgets the segments of a CA that is gone for good.
