@@ -30,7 +30,7 @@ func newCommits(db *database) *commits { return &commits{db: db, turn: make(chan
 // may share it, in the order in which they came: each sees the changes before
 // its own, and its error undoes only what it did itself. fn gets a context that
 // does not end, since SQLite undoes the whole transaction of a statement that
-// is interrupted.
+// is interrupted. It runs again, alone, when another's error undid all.
 //
 // An error of the database comes as *storageError; it is then unknown whether
 // the last step, the commit, reached the disk.
@@ -60,6 +60,23 @@ func (w *commits) commit() {
 	if len(batch) == 0 {
 		return
 	}
+	defer func() {
+		for _, c := range batch {
+			close(c.done)
+		}
+	}()
+	if culprit := w.share(batch); culprit != nil {
+		for _, c := range batch {
+			if c != culprit {
+				w.share([]*change{c})
+			}
+		}
+	}
+}
+
+// share makes changes in one transaction and sets their errors. culprit is the
+// change whose error undid all of it, as that of a full disk does.
+func (w *commits) share(batch []*change) (culprit *change) {
 	err := errors.New("the transaction did not come to an end") // after a panic of a change
 	defer func() {
 		for _, c := range batch {
@@ -68,19 +85,19 @@ func (w *commits) commit() {
 			if err != nil && (c.err == nil || errors.As(c.err, &known)) {
 				c.err = &storageError{err}
 			}
-			close(c.done)
 		}
 	}()
-	err = w.transact(batch)
+	culprit, err = w.transact(batch)
+	return culprit
 }
 
-// transact returns an error of the transaction as a whole; those of single
-// changes are in them.
-func (w *commits) transact(batch []*change) error {
+// transact returns an error of the transaction as a whole, and whose it was;
+// those of single changes are in them.
+func (w *commits) transact(batch []*change) (culprit *change, err error) {
 	ctx := context.Background()
 	tx, err := w.db.begin(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	made := false
@@ -89,7 +106,7 @@ func (w *commits) transact(batch []*change) error {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, beginChange); err != nil {
-			return err
+			return nil, err
 		}
 		if err := c.fn(ctx, tx); err == nil {
 			made = true
@@ -100,15 +117,15 @@ func (w *commits) transact(batch []*change) error {
 			}
 			// Fails when the error was the disk's and undid the transaction.
 			if _, err := tx.ExecContext(ctx, undoChange); err != nil {
-				return err
+				return c, err
 			}
 		}
 		if _, err := tx.ExecContext(ctx, endChange); err != nil {
-			return err
+			return c, err
 		}
 	}
 	if !made {
-		return nil
+		return nil, nil
 	}
-	return tx.Commit()
+	return nil, tx.Commit()
 }

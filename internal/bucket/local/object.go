@@ -503,6 +503,7 @@ func (s *Service) deleteObjects(q *request) (*reply, error) {
 	refused := make([]*apiError, len(in.Object)) // by place in the list
 	ctx := q.http.Context()
 	err = s.index.write(ctx, func(ctx context.Context, tx *txn) error {
+		clear(refused)
 		for i, o := range in.Object {
 			var err error
 			switch {
