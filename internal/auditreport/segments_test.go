@@ -409,6 +409,26 @@ func TestSegmentsAborted(t *testing.T) {
 	k.kept(pca.AuditReportResponseFormat_CSV)
 }
 
+// TestPartsLost: the bucket service lacks a part that it took, as one does whose
+// index was restored; the report is uploaded anew.
+func TestPartsLost(t *testing.T) {
+	t.Parallel()
+	k := newKeeper(t)
+	var once atomic.Bool
+	k.wire = func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") && once.CompareAndSwap(false, true) {
+				return answered(r, http.StatusBadRequest, "InvalidPart"), nil
+			}
+			return next.RoundTrip(r)
+		})
+	}
+	k.make(pca.AuditReportResponseFormat_CSV)
+	if _, uploads := k.keys(); uploads != 0 || !once.Load() {
+		t.Errorf("%d uploads are left", uploads)
+	}
+}
+
 // TestSegmentsMerged: a report has no more parts than it should, and each report
 // joins what is needed for that alone.
 func TestSegmentsMerged(t *testing.T) {

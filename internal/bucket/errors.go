@@ -13,7 +13,8 @@ import (
 )
 
 // ErrNoUpload says that the multipart upload is not there: aborted by someone,
-// or completed. Nothing of it is visible; begin a new one.
+// completed, or without parts that it took. Nothing of it is visible; begin a
+// new one.
 var ErrNoUpload = errors.New("the multipart upload is gone")
 
 // ErrForeignObject says that an object with the key exists and is not the one

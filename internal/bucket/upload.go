@@ -342,9 +342,11 @@ func (c *Client) dropACL(bucket string) {
 	c.mu.Unlock()
 }
 
-// gone marks the answer that an upload does not exist.
+// gone marks the answer that an upload does not exist, or not with the parts
+// that it was given.
 func gone(err error) error {
-	if code(err) == "NoSuchUpload" {
+	switch code(err) {
+	case "NoSuchUpload", "InvalidPart":
 		return fmt.Errorf("%w: %w", ErrNoUpload, err)
 	}
 	return err
