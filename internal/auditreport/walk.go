@@ -137,6 +137,9 @@ func (w *writer) makeRun(ctx context.Context, i int, scribes chan *scribe) error
 // run renders a run into one buffer.
 func (s *scribe) run(ctx context.Context, r run) (p part, err error) {
 	p.lo, p.hi = r.lo, r.hi
+	if r.hi-r.lo > certlog.BlockSize {
+		p.buf = make([]byte, 0, r.bytes+r.bytes/16) // revocations make it longer
+	}
 	for lo := r.lo; lo < r.hi && err == nil; {
 		hi := min((lo/certlog.BlockSize+1)*certlog.BlockSize, r.hi)
 		err = s.block(ctx, lo, hi, func(c chunk) error {
