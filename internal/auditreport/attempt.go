@@ -396,7 +396,7 @@ func (w *writer) put(ctx context.Context, p part) error {
 
 func (w *writer) putNow(ctx context.Context, p part) error {
 	p.sum = sha256.Sum256(p.buf)
-	if w.segments == nil || p.hi == w.layout.size {
+	if w.segments == nil || w.segments.closed || p.hi == w.layout.size {
 		return w.putBytes(ctx, p, nil)
 	}
 	// A segment first: where it can be copied the bytes are sent once.

@@ -42,6 +42,7 @@ type segments struct {
 	stale    []uint64         // first entries of the segments that the log touched in between
 	runs     []run            // the beginning of the report, without gaps
 	begun    bool             // set is what is stored
+	closed   bool             // the bucket cannot be used
 
 	copies   atomic.Bool  // parts can be made of segments without passing through here
 	failures atomic.Int32 // of writing segments
@@ -176,7 +177,7 @@ func (s *segments) begin(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.warn(ctx, "audit report is rendered whole, since the bucket of segments cannot be used", err)
-		s.failures.Store(maxFailures)
+		s.closed = true // what is there stays for the next report
 		for i := range s.runs {
 			s.runs[i].segment = nil
 		}
