@@ -66,7 +66,7 @@ type Config struct {
 	WAL     int64         // bytes of WAL after which it is folded back into the file; 0 is 16 MiB
 	Purge   time.Duration // how often expired tokens are looked for; 0 is 30 s
 	Now     func() time.Time
-	Log     *slog.Logger // background work only; nil is slog.Default()
+	Log     *slog.Logger // background work, and a change of format; nil is slog.Default()
 }
 
 const (
@@ -191,7 +191,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := errors.Join(ctx.Err(), checkLibrary(w)); err != nil {
 		return errors.Join(err, w.close())
 	}
-	if err := prepareSchema(w); err != nil {
+	if err := prepareSchema(w, cfg.Log); err != nil {
 		return errors.Join(err, w.close())
 	}
 	keeper, err := db.open("busy_timeout = 0")
@@ -316,7 +316,7 @@ func versionLess(a, b string) bool {
 
 // prepareSchema makes the tables in a new file and checks the format of one
 // that has them. A crash in between leaves an empty file, which is new again.
-func prepareSchema(c *conn) error {
+func prepareSchema(c *conn, log *slog.Logger) error {
 	var id, tables int64
 	_, err1 := c.queryRow(func(r *rows) { id = r.int(0) }, "PRAGMA application_id")
 	_, err2 := c.queryRow(func(r *rows) { tables = r.int(0) }, "SELECT count(*) FROM sqlite_master")
@@ -353,6 +353,7 @@ func prepareSchema(c *conn) error {
 	if format == Format {
 		return nil
 	}
+	log.Info("bringing the store to a newer format, which copies its packs and needs the room for that; a crash leaves it as it was", "from", format, "to", Format)
 	// One transaction: a crash in between leaves the store as it was.
 	return inTransaction(c, func() error {
 		if format == 1 {
