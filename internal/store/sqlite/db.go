@@ -191,7 +191,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := errors.Join(ctx.Err(), checkLibrary(w)); err != nil {
 		return errors.Join(err, w.close())
 	}
-	if err := prepareSchema(w, cfg.Log); err != nil {
+	if err := prepareSchema(w, db.cfg.Log); err != nil {
 		return errors.Join(err, w.close())
 	}
 	keeper, err := db.open("busy_timeout = 0")
