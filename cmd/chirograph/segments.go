@@ -64,7 +64,7 @@ func (h *house) dropSegments(ctx context.Context) {
 	}
 	client, err := h.insideSegments()
 	if err == nil {
-		err = auditreport.DropSegments(ctx, client, internalSegments)
+		err = auditreport.DropSegments(ctx, h.db, client, internalSegments)
 	}
 	if err != nil && ctx.Err() == nil {
 		h.log.WarnContext(ctx, "what earlier reports kept for the next ones was not deleted, though the settings no longer use it", "error", err)

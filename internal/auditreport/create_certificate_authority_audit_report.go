@@ -121,14 +121,14 @@ func (s *Service) checkSlot(ctx context.Context, r *store.AuditReport) (*pca.Cre
 		r.CreatedAt.Before(last.CreatedAt.Add(retryWindow)) {
 		return accepted(last), nil
 	}
-	switch next := last.CreatedAt.Add(last.Interval); {
+	switch next := last.CreatedAt.Add(r.Interval); {
 	case last.Status == pca.AuditReportStatus_CREATING:
 		return nil, pca.Errorf(pca.RequestInProgressException,
 			"Audit report %s of this certificate authority is being created. Wait until DescribeCertificateAuthorityAuditReport no longer says CREATING, then try again.", last.ID)
-	case last.Status == pca.AuditReportStatus_SUCCESS && r.CreatedAt.Before(next) && !last.CreatedAt.After(r.CreatedAt.Add(store.ClockSkew)):
+	case last.Status == pca.AuditReportStatus_SUCCESS && r.Interval > 0 && r.CreatedAt.Before(next) && !last.CreatedAt.After(r.CreatedAt.Add(store.ClockSkew)):
 		return nil, pca.Errorf(pca.RequestInProgressException,
 			"The last audit report of this certificate authority, %s, was created at %s, and there is at most one every %s. The next one can be created from %s on.",
-			last.ID, last.CreatedAt.Format(time.RFC3339), humane(last.Interval), next.Add(time.Second-time.Millisecond).Truncate(time.Second).Format(time.RFC3339))
+			last.ID, last.CreatedAt.Format(time.RFC3339), humane(r.Interval), next.Add(time.Second-time.Millisecond).Truncate(time.Second).Format(time.RFC3339))
 	}
 	return nil, nil
 }

@@ -112,6 +112,7 @@ type job struct {
 	log     *slog.Logger
 
 	entries, rows, bytes atomic.Uint64 // in the bucket already
+	copied               atomic.Uint64 // of bytes, those that were copied from segments
 	packs                atomic.Uint64 // of the log, written for this report
 	root                 tlog.Hash     // of the tree that proves the report
 }
@@ -174,7 +175,7 @@ func (j *job) run(ctx context.Context, lane chan struct{}) {
 			failing = failing.Add(waited)
 		}
 		if err == nil {
-			j.log.InfoContext(ctx, "audit report written", "tree", j.report.TreeSize, "root", j.root, "rows", j.report.Rows, "revoked", j.report.Revoked, "bytes", j.report.Bytes, "took", time.Since(started))
+			j.log.InfoContext(ctx, "audit report written", "tree", j.report.TreeSize, "root", j.root, "rows", j.report.Rows, "revoked", j.report.Revoked, "bytes", j.report.Bytes, "copied", j.copied.Load(), "took", time.Since(started))
 			return
 		}
 		if ctx.Err() != nil {

@@ -61,7 +61,7 @@ func (j *job) segments(ctx context.Context, to *bucket.Client, l layout) (*segme
 		return nil, nil
 	}
 	s := &segments{job: j, client: client, bucket: name}
-	s.set = store.SegmentSet{CA: r.CA, Format: r.Format, Rendering: rendering.Version, Place: client.Name() + "/" + name, Size: r.TreeSize}
+	s.set = store.SegmentSet{CA: r.CA, Format: r.Format, Rendering: rendering.Version, Place: place(client, name), Size: r.TreeSize}
 	s.copies.Store(to.Shares(client))
 	var all []store.Segment
 	s.was, all, err = j.service.cfg.SegmentRecords.Segments(ctx, r.CA, r.Format)
@@ -206,6 +206,9 @@ func (s *segments) warn(ctx context.Context, what string, err error) {
 func (s *segments) source(g *store.Segment) bucket.Source {
 	return bucket.Source{Bucket: s.bucket, Key: g.Key, ETag: g.ETag, Size: int64(g.Bytes)}
 }
+
+// place names a bucket of segments in the records of sets.
+func place(client *bucket.Client, name string) string { return client.Name() + "/" + name }
 
 // prefix begins the keys of the segments of a set.
 func prefix(set store.SegmentSet) string { return set.CA + "/" + string(set.Format) + "/" }

@@ -573,10 +573,16 @@ func TestTendSegments(t *testing.T) {
 
 	// What no setting uses any more is deleted whole.
 	k.overwrite("other", b)
+	if err := k.db.MoveSegments(t.Context(), store.SegmentSet{CA: set.CA, Format: set.Format}, set, nil); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
-		if err := DropSegments(t.Context(), client, name); err != nil {
+		if err := DropSegments(t.Context(), k.db, client, name); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if sets, err := k.db.SegmentSets(t.Context()); err != nil || len(sets) != 0 {
+		t.Errorf("%+v are left, %v", sets, err)
 	}
 	if _, err := readAll(k.own, k.name, "other"); err == nil {
 		t.Error("an object is left")

@@ -103,7 +103,7 @@ func (s *Service) tendSet(ctx context.Context, set store.SegmentSet, share int64
 	if err != nil {
 		return err
 	}
-	if set.Place != client.Name()+"/"+name {
+	if set.Place != place(client, name) {
 		return nil // the next report drops it
 	}
 	_, _, err = s.authority(ctx, last.CAARN)
@@ -173,12 +173,33 @@ func (s *Service) drop(ctx context.Context, set store.SegmentSet, client *bucket
 		return err
 	}
 	// A crash before this line has the same keys deleted again.
-	return s.cfg.SegmentRecords.MoveSegments(ctx, set, store.SegmentSet{CA: set.CA, Format: set.Format}, nil)
+	return forget(ctx, s.cfg.SegmentRecords, set)
 }
 
-// DropSegments deletes every segment in a bucket of the server's own, which is
-// used no more. Records that name them are dropped by the reports that find them.
-func DropSegments(ctx context.Context, client *bucket.Client, name string) error {
+// forget drops the records of a set, unless a report moved it meanwhile.
+func forget(ctx context.Context, records Segments, set store.SegmentSet) error {
+	err := records.MoveSegments(ctx, set, store.SegmentSet{CA: set.CA, Format: set.Format}, nil)
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// DropSegments forgets and deletes every segment in a bucket of the server's
+// own, which is used no more. A crash leaves objects that the next start deletes.
+func DropSegments(ctx context.Context, records Segments, client *bucket.Client, name string) error {
+	sets, err := records.SegmentSets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		if set.Place != place(client, name) {
+			continue
+		}
+		if err := forget(ctx, records, set); err != nil {
+			return err
+		}
+	}
 	keys, err := listSegments(ctx, client, name, "")
 	if err != nil {
 		return err

@@ -73,6 +73,7 @@ func (w *writer) copyRuns(ctx context.Context, runs []int) error {
 				w.mu.Unlock()
 				return nil
 			}
+			w.job.copied.Add(uint64(done.Size))
 			return w.record(gctx, partOf(segment, int32(i+1)), done, nil)
 		})
 	}

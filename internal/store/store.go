@@ -141,8 +141,8 @@ const ClockSkew = 15 * time.Minute
 // transaction; TreeSize is then that entry's index + 1. A CA has one report
 // slot: a row is refused with an ExistsError (Value: the id of the report that
 // holds the slot) while a report of the CA is CREATING, or while one is SUCCESS
-// and its CreatedAt + Interval lies after the new row's CreatedAt. A FAILED
-// one frees the slot, and so does a SUCCESS whose CreatedAt lies more than
+// and its CreatedAt plus the new row's Interval lies after the new row's
+// CreatedAt. A FAILED one frees the slot, and so does a SUCCESS whose CreatedAt lies more than
 // ClockSkew after the new row's: the clock was wrong then, and must not keep
 // reports away for as long as it was.
 type AuditReport struct {

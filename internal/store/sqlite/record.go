@@ -294,14 +294,15 @@ func reportValues(r *store.AuditReport) []driver.Value {
 	}
 }
 
-// slotUntil is when the report's hold of its CA's slot ends: never while it
-// is being made, at once when it failed (audit-report rule of 30 minutes).
+// slotUntil is from when on the report may hold its CA's slot no more, but for
+// the interval: never while it is being made, at once when it failed
+// (audit-report.md 4).
 func slotUntil(r *store.AuditReport) int64 {
 	switch r.Status {
 	case pca.AuditReportStatus_CREATING:
 		return math.MaxInt64
 	case pca.AuditReportStatus_SUCCESS:
-		return ms(r.CreatedAt.Add(r.Interval))
+		return ms(r.CreatedAt)
 	}
 	return 0
 }
@@ -321,10 +322,14 @@ func insertReport(c *conn, ca string, index uint64, r *store.AuditReport) error 
 	if err := sameCA(ca, r.CA); err != nil {
 		return err
 	}
+	since := int64(math.MaxInt64 - 1) // no interval: only what is being made holds the slot
+	if r.Interval > 0 {
+		since = ms(r.CreatedAt.Add(-r.Interval))
+	}
 	var holder string
 	held, err := c.queryRow(func(r *rows) { holder = r.text(0) },
 		"SELECT id FROM audit_report WHERE ca = ? AND slot_until > ? AND (created_at <= ? OR status = 'CREATING') ORDER BY slot_until DESC LIMIT 1",
-		ca, ms(r.CreatedAt), ms(r.CreatedAt.Add(store.ClockSkew)))
+		ca, since, ms(r.CreatedAt.Add(store.ClockSkew)))
 	if err != nil {
 		return fmt.Errorf("looking at the report slot: %w", err)
 	}

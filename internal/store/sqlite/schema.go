@@ -135,7 +135,7 @@ CREATE TABLE audit_report (
 	sha256      BLOB   NOT NULL,
 	upload_id   TEXT   NOT NULL,
 	version     BIGINT NOT NULL,
-	slot_until  BIGINT NOT NULL, -- until when it holds the CA's report slot; follows from the above
+	slot_until  BIGINT NOT NULL, -- until when it holds the CA's report slot, but for the interval; follows from the above
 	checkpoint  BLOB   NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
 CREATE INDEX audit_report_slot ON audit_report (ca, slot_until);
@@ -357,8 +357,10 @@ ALTER TABLE audit_report ADD COLUMN checkpoint BLOB NOT NULL DEFAULT x'';
 
 // upgrade3 makes a store of format 3 one of format 4. The next report of a CA
 // makes its segments. Packs are copied: that takes a while, and the disk must have
-// room for them twice.
+// room for them twice. The interval between reports is no longer that of the first
+// of two.
 const upgrade3 = segmentSchema + `
+UPDATE audit_report SET slot_until = created_at WHERE status = 'SUCCESS';
 ALTER TABLE log_pack RENAME TO log_pack_3;
 ALTER TABLE certificate_der RENAME TO certificate_der_3;
 ALTER TABLE der_pack RENAME TO der_pack_3;

@@ -342,10 +342,12 @@ func testReportSlot(t *testing.T, e Engine) {
 	second := try(epoch.Add(time.Second), half, "")
 	end(second, pca.AuditReportStatus_SUCCESS)
 	try(second.CreatedAt.Add(half-time.Millisecond), half, second.ID)
-	try(second.CreatedAt.Add(half-time.Millisecond), 0, second.ID) // the interval in force then counts
-	third := try(second.CreatedAt.Add(half), 0, "")
+	third := try(second.CreatedAt.Add(half), half, "")
 	end(third, pca.AuditReportStatus_SUCCESS)
-	fourth := try(third.CreatedAt, half, "")
+	// The interval in force now counts, and not the one in force then.
+	try(third.CreatedAt.Add(half), 2*half, third.ID)
+	fourth := try(third.CreatedAt.Add(time.Minute), 0, "")
+	try(third.CreatedAt.Add(2*time.Minute), 0, fourth.ID) // CREATING
 	end(fourth, pca.AuditReportStatus_FAILED)
 	// A clock that was set back: a little changes nothing, much frees the slot
 	// of what was made in the future, but not while it is being made.
