@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image/color"
@@ -110,7 +111,8 @@ func main() {
 	}
 }
 
-// run draws every picture that the files have two points of a line for.
+// run draws every picture that the files have two points of a line for; there
+// must be one.
 func run(to string, files []string) error {
 	var documents []document
 	for _, name := range files {
@@ -124,15 +126,24 @@ func run(to string, files []string) error {
 		}
 		documents = append(documents, d)
 	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	drawn := false
 	for _, p := range pictures() {
-		if err := p.draw(to, documents); err != nil {
+		ok, err := p.draw(to, documents)
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.file, err)
 		}
+		drawn = drawn || ok
+	}
+	if !drawn {
+		return errors.New("nothing to draw: pictures need report, lookup or start results of two sizes at least")
 	}
 	return nil
 }
 
-func (p *picture) draw(to string, documents []document) error {
+func (p *picture) draw(to string, documents []document) (drawn bool, err error) {
 	lines := map[string]plotter.XYs{}
 	var names []string // of lines, in the order of the results
 	from := ""
@@ -159,7 +170,7 @@ func (p *picture) draw(to string, documents []document) error {
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return len(lines[n]) < 2 })
 	if len(names) == 0 {
-		return nil
+		return false, nil
 	}
 	least, low, high := math.Inf(1), math.Inf(1), 0.0
 	for _, n := range names {
@@ -198,7 +209,7 @@ func (p *picture) draw(to string, documents []document) error {
 		slices.SortStableFunc(xys, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
 		line, points, err := plotter.NewLinePoints(xys)
 		if err != nil {
-			return err
+			return false, err
 		}
 		line.Color, line.Width = colours[i%len(colours)], vg.Points(1.5)
 		points.Color, points.Shape, points.Radius = line.Color, shapes[i%len(shapes)], vg.Points(3)
@@ -210,7 +221,7 @@ func (p *picture) draw(to string, documents []document) error {
 		end := first[len(first)-1].X
 		guide, err := plotter.NewLine(plotter.XYs{first[0], {X: end, Y: first[0].Y * end / first[0].X}})
 		if err != nil {
-			return err
+			return false, err
 		}
 		guide.Color, guide.Dashes = color.Gray{Y: 0x80}, []vg.Length{vg.Points(4), vg.Points(4)}
 		pl.Add(guide)
@@ -220,7 +231,7 @@ func (p *picture) draw(to string, documents []document) error {
 	pl.Y.Min = math.Pow(10, math.Floor(math.Log10(low)))
 	legend := min(0.6, 0.055*float64(len(names)+2))
 	pl.Y.Max = pl.Y.Min * math.Pow(high/pl.Y.Min, 1/(1-legend))
-	return save(pl, filepath.Join(to, p.file+".svg"))
+	return true, save(pl, filepath.Join(to, p.file+".svg"))
 }
 
 // save writes the text as text, in a font that every browser has one like.

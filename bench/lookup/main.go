@@ -55,7 +55,7 @@ of connections in CHIROGRAPH_BENCH_CONNECTIONS.`,
 				if first == nil {
 					first = &res
 				} else {
-					r.Note("%13sits p99 is %.2f times that with %d certificates, its p50 %.2f times, its CPU time %.2f times", "", res.P99/first.P99, first.Size, res.P50/first.P50, res.CPU/first.CPU)
+					r.Note("its p99 is %.2f times that with %d certificates, its p50 %.2f times, its CPU time %.2f times", res.P99/first.P99, first.Size, res.P50/first.P50, res.CPU/first.CPU)
 				}
 			}
 			return nil

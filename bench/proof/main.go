@@ -186,7 +186,7 @@ func writeCertificate(ctx context.Context, s *bench.Server, ca, dir string) (str
 func sizes(ctx context.Context, r *bench.Run, data, file string, rows uint64) error {
 	show := func(what string, bytes int64) {
 		r.Report(bench.Result{What: what, Size: rows - 1, Units: float64(rows), Bytes: bytes})
-		r.Note("%13s%.3f bytes for each certificate", "", float64(bytes)/float64(rows))
+		r.Note("%.3f bytes for each certificate", float64(bytes)/float64(rows))
 	}
 	info, err := os.Stat(file)
 	if err != nil {

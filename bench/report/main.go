@@ -169,11 +169,18 @@ func measure(ctx context.Context, r *bench.Run, o *options, t target) error {
 		if format == types.AuditReportResponseFormatCsv && (len(r.Peers) > 0 || t.certificates <= o.postgresRows) {
 			rows = filepath.Join(r.Dir, "report.csv")
 		}
+		begun, err := bench.HasSegments(ctx, t.data, t.ca, name)
+		if err != nil {
+			return err
+		}
 		first, err := t.report(ctx, format, rows)
 		if err != nil {
 			return err
 		}
-		first.What, first.FloorCPU, first.FloorSeconds = name+", first report", f.renderCPU, f.seconds()
+		first.What = name + ", further report" // of a folder that was given, with segments
+		if !begun {
+			first.What, first.FloorCPU, first.FloorSeconds = name+", first report", f.renderCPU, f.seconds()
+		}
 		r.Report(first)
 		var env []string
 		if rows != "" {

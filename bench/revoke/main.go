@@ -148,7 +148,7 @@ func connections(ctx context.Context, r *bench.Run, s *bench.Server, ca string, 
 	}
 	r.Report(res)
 	if res.CPU > 0 {
-		r.Note("%13sthe server's CPU time allows %.0f a second on the %d CPUs of this machine", "", 1e6/res.CPU*float64(runtime.NumCPU()), runtime.NumCPU())
+		r.Note("the server's CPU time allows %.0f a second on the %d CPUs of this machine", 1e6/res.CPU*float64(runtime.NumCPU()), runtime.NumCPU())
 	}
 	return r.Peer(ctx, res, fmt.Sprintf("CHIROGRAPH_BENCH_CONNECTIONS=%d", n))
 }

@@ -229,7 +229,7 @@ func (f *folder) report(r *bench.Run, n uint64, what string, all, floor []times)
 		})
 	}
 	if what == "killed" {
-		r.Note("%13sthe largest WAL that a kill left had %.0f MB", "", float64(f.wal)/1e6)
+		r.Note("the largest WAL that a kill left had %.0f MB", float64(f.wal)/1e6)
 	}
 }
 

@@ -32,8 +32,10 @@ func OwnCPU() time.Duration {
 
 // Peer runs the commands of --peer, right after the measurement ours, and
 // reports each beside it. env are variables such as "CHIROGRAPH_BENCH_ROWS=file"
-// that the program's help names; CHIROGRAPH_BENCH_UNITS is set here.
+// that the program's help names; CHIROGRAPH_BENCH_UNITS is set here. One that
+// fails does not end the run, whose own results are good; it fails in the end.
 func (r *Run) Peer(ctx context.Context, ours Result, env ...string) error {
+	r.peered = true
 	for _, command := range r.Peers {
 		units := float64(r.PeerCount)
 		if units == 0 {
@@ -42,8 +44,12 @@ func (r *Run) Peer(ctx context.Context, ours Result, env ...string) error {
 		cmd := exec.CommandContext(ctx, "sh", "-c", command)
 		cmd.Env = append(append(os.Environ(), env...), fmt.Sprintf("CHIROGRAPH_BENCH_UNITS=%.0f", units))
 		u, err := RunCommand(cmd)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
-			return fmt.Errorf("peer: %w", err)
+			r.failures = append(r.failures, fmt.Errorf("peer: %w", err))
+			continue
 		}
 		theirs := Result{What: "peer: " + shorten(command, 28), Size: ours.Size, At: ours.At, Units: units, Seconds: u.Seconds, CPU: u.CPU * 1e6 / units, Peak: u.Peak, Peer: &Peer{Command: command}}
 		if ours.Seconds > 0 && ours.Units > 0 {

@@ -74,7 +74,7 @@ func (p *Program) Execute(ctx context.Context, args []string, stdout, stderr io.
 	set.SetOutput(io.Discard) // what is wrong is said once, by Main
 	set.StringVar(&r.Output, "output", "text", "`format` of the results: text, or json with the date and the machine")
 	set.StringVar(&r.Dir, "dir", "", "`folder` to work in; what is made there is deleted afterwards (default: a new one in "+os.TempDir()+")")
-	set.Func("peer", "`command` of another program that does the same, run through sh right after each measurement of ours; its wall time, CPU time and peak memory are printed with the ratio to ours. It finds CHIROGRAPH_BENCH_UNITS in its environment, and what else this text names. Only processes that it waits for count. May be given several times", func(s string) error {
+	set.Func("peer", "`command` of another program that does the same, run through sh right after what it is compared with; its wall time, CPU time and peak memory are printed with the ratio to ours. It finds CHIROGRAPH_BENCH_UNITS in its environment, and what else this text names. Only processes that it waits for count. May be given several times", func(s string) error {
 		r.Peers = append(r.Peers, s)
 		return nil
 	})
@@ -122,15 +122,18 @@ func (r *Run) run(ctx context.Context) (err error) {
 			fmt.Fprintf(r.out, "floor: %s\n", r.program.Floor)
 		}
 	}
-	if err := r.program.Measure(ctx, r); err != nil {
+	err = r.program.Measure(ctx, r)
+	if n := len(r.results); err == nil && !r.peered && n > 0 {
+		err = r.Peer(ctx, r.results[n-1])
+	}
+	err = errors.Join(append(r.failures, err)...)
+	if r.Output == "text" || len(r.results) == 0 {
 		return err
 	}
-	if r.Output == "text" {
-		return nil
-	}
+	// What was measured before something failed is shown, too.
 	e := json.NewEncoder(r.out)
 	e.SetIndent("", "  ")
-	return e.Encode(r.Document())
+	return errors.Join(err, e.Encode(r.Document()))
 }
 
 // Counts is a flag: numbers separated by commas, such as 1,16,64 or

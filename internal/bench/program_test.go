@@ -100,8 +100,9 @@ func TestProgram(t *testing.T) {
 		}
 	}
 	var exit *exec.ExitError
-	if _, err := run("--dir", dir, "--peer", "echo no >&2; exit 3"); !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(err.Error(), "no\n") {
-		t.Errorf("a peer that fails: %v", err)
+	text, err = run("--dir", dir, "--output", "json", "--peer", "echo no >&2; exit 3")
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(err.Error(), "no\n") || json.Unmarshal([]byte(text), &d) != nil || len(d.Results) != 2 || !slices.Equal(d.Notes, []string{"a note"}) {
+		t.Errorf("a peer that fails: %v, %s", err, text)
 	}
 	if c := (Counts{1, 1500, 2000, 3_000_000}); !slices.Equal(strings.Split(c.String(), ","), []string{"1", "1500", "2k", "3M"}) {
 		t.Error(c.String())

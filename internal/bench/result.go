@@ -12,12 +12,15 @@ type Run struct {
 	Flags
 	Stderr io.Writer // what is not a result: progress
 
-	program *Program
-	out     io.Writer
-	date    time.Time
-	machine string
-	results []Result
-	printed bool // the head of the table is
+	program  *Program
+	out      io.Writer
+	date     time.Time
+	machine  string
+	results  []Result
+	notes    []string
+	printed  bool    // the head of the table is
+	peered   bool    // the program has run its peers where it wants them
+	failures []error // of peers
 }
 
 // Result is one measurement. What is 0 was not measured. The ratios follow from
@@ -69,11 +72,12 @@ type Document struct {
 	Unit    string    `json:"unit"`
 	Floor   string    `json:"floor,omitempty"`
 	Results []Result  `json:"results"`
+	Notes   []string  `json:"notes,omitempty"`
 }
 
 // Document gives what was reported until now.
 func (r *Run) Document() *Document {
-	return &Document{Program: r.program.Name, Date: r.date, Machine: r.machine, Unit: r.program.Unit, Floor: r.program.Floor, Results: r.results}
+	return &Document{Program: r.program.Name, Date: r.date, Machine: r.machine, Unit: r.program.Unit, Floor: r.program.Floor, Results: r.results, Notes: r.notes}
 }
 
 // Report takes a result, computes the ratios, and prints it.
@@ -120,10 +124,12 @@ func (r *Run) Report(res Result) {
 	}
 }
 
-// Note prints a line that is no result, in text only.
+// Note prints a line that is no result.
 func (r *Run) Note(format string, args ...any) {
+	note := fmt.Sprintf(format, args...)
+	r.notes = append(r.notes, note)
 	if r.Output == "text" {
-		fmt.Fprintf(r.out, format+"\n", args...)
+		fmt.Fprintf(r.out, "%13s%s\n", "", note)
 	}
 }
 

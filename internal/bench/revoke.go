@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 	"chirograph.dev/internal/store/sqlite"
 )
@@ -120,6 +121,21 @@ func CountLog(ctx context.Context, dataDir, caARN string) (entries, certificates
 	}
 	n, err := db.CountCertificates(ctx, path.Base(caARN))
 	return head.Size, uint64(n), err
+}
+
+// HasSegments tells whether a report of that format finds segments of an
+// earlier one, in the store of a server that is not running.
+func HasSegments(ctx context.Context, dataDir, caARN, format string) (has bool, err error) {
+	db, err := OpenStopped(ctx, dataDir)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, segments, err := db.Segments(ctx, path.Base(caARN), pca.AuditReportResponseFormat(format))
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return len(segments) > 0, err
 }
 
 // OpenStopped opens the store of a server that is not running, for reading.
