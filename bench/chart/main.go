@@ -227,6 +227,8 @@ func (p *picture) draw(to string, documents []document) (drawn bool, err error) 
 		pl.Add(guide)
 		pl.Legend.Add("linear", guide)
 	}
+	// Points stand clear of the edges, and the decades next to them have their labels.
+	pl.X.Min, pl.X.Max = pl.X.Min/1.1, pl.X.Max*1.1
 	// Whole decades below, and room for the legend above.
 	pl.Y.Min = math.Pow(10, math.Floor(math.Log10(low)))
 	legend := min(0.6, 0.055*float64(len(names)+2))

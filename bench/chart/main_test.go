@@ -30,7 +30,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"report-json.svg":    {"a machine", "first report", "10M", "linear"},
+		"report-json.svg":    {"a machine", "first report", "1M", "10M", "linear"},
 		"report-memory.svg":  {"MiB"},
 		"report-changed.svg": {"JSON, 1M certificates", "0"},
 	} {
