@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 export GOFLAGS ?= -buildvcs=false
+# As it is released; and what is compiled once serves all but the race detector.
+export CGO_ENABLED := 0
 TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
@@ -23,14 +25,14 @@ test: tools vet race clients fuzz ## install what is needed, build, and run ever
 # its copies of generic functions, and their locks would not be seen. The stores go
 # first: they take long, and little has to be compiled for them. No debugger looks at
 # these binaries, and a third suite uses what two leave of the processors.
-race: build ## run every suite with the race detector
-	go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m ./internal/store/... ./...
+race: build ## run every suite, all but the benchmarks' with the race detector
+	CGO_ENABLED=1 go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m ./internal/store/... $$(go list ./... | grep -v /bench/)
+	go test -vet=off ./bench/...
 
 clients: ## run cert-manager's issuer against the server, a foreign witness of its logs, Tessera's fsck over an exported one, and the pictures of benchmarks
 	cd clients/issuer && go test -count=1 -vet=off ./...
 	cd clients/witness && go test -count=1 -vet=off ./...
 	cd clients/tiles && go test -count=1 -vet=off ./...
-	cd bench/chart && go test -count=1 -vet=off ./...
 
 consul: build ## run Consul's own acceptance tests against the server; downloads a gigabyte of modules, so not part of test
 	cd clients/consul && go test -count=1 -vet=off ./...

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chirograph.dev/internal/bench"
 )
 
 // TestDocs runs every command that the documentation shows, page by page, as
@@ -24,9 +26,9 @@ func TestDocs(t *testing.T) {
 	for _, p := range more {
 		pages = append(pages, filepath.Join("docs", filepath.Base(p)))
 	}
-	built := filepath.Join(t.TempDir(), "chirograph")
-	if out, err := exec.Command("go", "build", "-o", built, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
+	built, err := bench.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, page := range pages {
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
@@ -85,7 +87,7 @@ func runAsReader(t *testing.T, script string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(cleanEnvironment(), "PATH="+tools+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(cleanEnvironment(), "PATH="+tools+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false", "CGO_ENABLED=0")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

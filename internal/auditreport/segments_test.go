@@ -173,65 +173,61 @@ func (k *keeper) overwrite(key string, body []byte) {
 }
 
 // TestSegments: a report is what it would be without segments, and renders only
-// those that changed.
+// those that changed. TestSegmentsRestart does so in both formats.
 func TestSegments(t *testing.T) {
 	t.Parallel()
-	for _, format := range bothFormats {
-		t.Run(string(format), func(t *testing.T) {
-			t.Parallel()
-			k := newKeeper(t)
-			first, n := k.make(format)
-			all := k.kept(format)
-			if n < 4 || n != len(all) || int(k.copies.Load()) != n || k.parts.Load() != 1 {
-				t.Fatalf("%d segments written, %d recorded, %d copied; %d parts sent", n, len(all), k.copies.Load(), k.parts.Load())
-			}
-			manifest, _ := readObject(t, k.in, first+".manifest")
+	const format = pca.AuditReportResponseFormat_JSON
+	k := newKeeper(t)
+	first, n := k.make(format)
+	all := k.kept(format)
+	if n < 4 || n != len(all) || int(k.copies.Load()) != n || k.parts.Load() != 1 {
+		t.Fatalf("%d segments written, %d recorded, %d copied; %d parts sent", n, len(all), k.copies.Load(), k.parts.Load())
+	}
+	manifest, _ := readObject(t, k.in, first+".manifest")
 
-			// Nothing changed, and nothing is rendered but the end.
-			second, changed := k.make(format)
-			if changed != 0 || int(k.copies.Load()) != n || k.parts.Load() != 1 || k.gets.Load() != 0 {
-				t.Errorf("%d segments written, %d copied, %d read; %d parts sent", changed, k.copies.Load(), k.gets.Load(), k.parts.Load())
-			}
-			k.prove(k.in, second, manifest)
+	// Nothing changed, and nothing is rendered but the end.
+	second, changed := k.make(format)
+	if changed != 0 || int(k.copies.Load()) != n || k.parts.Load() != 1 || k.gets.Load() != 0 {
+		t.Errorf("%d segments written, %d copied, %d read; %d parts sent", changed, k.copies.Load(), k.gets.Load(), k.parts.Load())
+	}
+	k.prove(k.in, second, manifest)
 
-			// The first and the last certificate of one, every one of another, one
-			// of the end, which is no segment; one of these twice over two reports.
-			var touched []uint64
-			revoke := func(lo, hi uint64) {
-				touched = append(touched, k.valid(lo, hi)...)
-			}
-			revoke(all[1].Lo, all[1].Lo+5)
-			revoke(all[1].Hi-5, all[1].Hi)
-			revoke(all[3].Lo, all[3].Hi)
-			revoke(0, 3) // the very first
-			revoke(all[n-1].Hi, all[n-1].Hi+3)
-			k.revokeAll(touched)
-			if _, changed = k.make(format); changed != 3 {
-				t.Errorf("%d segments written, want those that were touched", changed)
-			}
-			touched = nil
-			revoke(all[1].Lo+5, all[1].Lo+12)
-			k.revoke(touched[0], 1)
-			third, changed := k.make(format)
-			if changed != 1 {
-				t.Errorf("%d segments written, want the one that was touched", changed)
-			}
-			k.prove(k.in, third, manifest)
+	// The first and the last certificate of one, every one of another, one
+	// of the end, which is no segment; one of these twice over two reports.
+	var touched []uint64
+	revoke := func(lo, hi uint64) {
+		touched = append(touched, k.valid(lo, hi)...)
+	}
+	revoke(all[1].Lo, all[1].Lo+5)
+	revoke(all[1].Hi-5, all[1].Hi)
+	revoke(all[3].Lo, all[3].Hi)
+	revoke(0, 3) // the very first
+	revoke(all[n-1].Hi, all[n-1].Hi+3)
+	k.revokeAll(touched)
+	if _, changed = k.make(format); changed != 3 {
+		t.Errorf("%d segments written, want those that were touched", changed)
+	}
+	touched = nil
+	revoke(all[1].Lo+5, all[1].Lo+12)
+	k.revoke(touched[0], 1)
+	third, changed := k.make(format)
+	if changed != 1 {
+		t.Errorf("%d segments written, want the one that was touched", changed)
+	}
+	k.prove(k.in, third, manifest)
 
-			// The log grows: what was the end becomes segments too.
-			head, err := k.db.LogHead(t.Context(), testCA)
-			if err != nil {
-				t.Fatal(err)
-			}
-			k.grow(int(head.Size) + 7000)
-			k.revokeIn(store.Segment{Lo: all[n-1].Hi, Hi: all[n-1].Hi + 100})
-			if _, changed = k.make(format); changed < 1 || changed > 3 {
-				t.Errorf("%d segments written", changed)
-			}
-			if again := k.kept(format); len(again) <= n {
-				t.Errorf("%d segments, there were %d", len(again), n)
-			}
-		})
+	// The log grows: what was the end becomes segments too.
+	head, err := k.db.LogHead(t.Context(), testCA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.grow(int(head.Size) + 7000)
+	k.revokeIn(store.Segment{Lo: all[n-1].Hi, Hi: all[n-1].Hi + 100})
+	if _, changed = k.make(format); changed < 1 || changed > 3 {
+		t.Errorf("%d segments written", changed)
+	}
+	if again := k.kept(format); len(again) <= n {
+		t.Errorf("%d segments, there were %d", len(again), n)
 	}
 }
 
