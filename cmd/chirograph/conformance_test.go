@@ -239,7 +239,7 @@ func (w *world) csr(t *testing.T, s *subject) []byte {
 		case a.code != "RequestInProgressException":
 			t.Fatalf("GetCertificateAuthorityCsr: %s %s", a.code, a.message)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -280,7 +280,7 @@ func (w *world) fill(t *testing.T, s *subject) {
 func (w *world) written(t *testing.T, s *subject) {
 	t.Helper()
 	for w.ok(t, "DescribeCertificateAuthorityAuditReport", m{"CertificateAuthorityArn": s.arn, "AuditReportId": s.report})["AuditReportStatus"] != "SUCCESS" {
-		time.Sleep(time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -308,7 +308,7 @@ func (s *tampered) wantNoReport(t *testing.T) {
 		case types.AuditReportStatusSuccess:
 			t.Fatal("a report of a damaged log was made")
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("the report is not given up")
 }

@@ -427,7 +427,7 @@ func (h *house) wait(s *Service, id string) *store.AuditReport {
 		if time.Now().After(deadline) {
 			h.t.Fatalf("report %s is still CREATING", id)
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

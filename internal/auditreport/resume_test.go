@@ -147,7 +147,7 @@ func (h *house) restart(t *testing.T, format pca.AuditReportResponseFormat, unif
 			if dead {
 				break
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(5 * time.Millisecond)
 		}
 		mu.Lock()
 		dead := stopped
@@ -397,7 +397,7 @@ func TestStoppedBeforeItsTurn(t *testing.T) {
 	}
 	stop := start(t, s)
 	// Its head is signed meanwhile: witnesses may be slow, and take no lane.
-	for deadline := time.Now().Add(time.Minute); h.report(out.AuditReportId).Checkpoint == nil; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); h.report(out.AuditReportId).Checkpoint == nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no head was signed for a report that waits")
 		}

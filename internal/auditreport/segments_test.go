@@ -107,7 +107,7 @@ func (k *keeper) make(format pca.AuditReportResponseFormat) (key string, changed
 	out := k.mustCreate(s, format)
 	stop := start(k.t, s)
 	r := k.wait(s, out.AuditReportId)
-	for busy := true; busy; time.Sleep(time.Millisecond) { // collecting
+	for busy := true; busy; time.Sleep(5 * time.Millisecond) { // collecting
 		s.mu.Lock()
 		busy = len(s.jobs) > 0
 		s.mu.Unlock()
