@@ -1,24 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"testing"
 
-	"chirograph.dev/internal/bench"
+	"chirograph.dev/internal/bench/benchtest"
 )
 
 // TestIssue runs the program small.
 func TestIssue(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	if err := newProgram().Execute(t.Context(), []string{"--dir", t.TempDir(), "--output", "json", "--duration", "20ms", "--connections", "1,4"}, &out, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	var d bench.Document
-	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		t.Fatal(err)
-	}
+	d := benchtest.Run(t, newProgram(), "--duration", "20ms", "--connections", "1,4")
 	if len(d.Results) != 2 {
 		t.Fatalf("%+v", d)
 	}

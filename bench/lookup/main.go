@@ -65,7 +65,7 @@ of connections in CHIROGRAPH_BENCH_CONNECTIONS.`,
 
 func measure(ctx context.Context, r *bench.Run, binary string, n uint64, connections int, duration time.Duration) (res bench.Result, err error) {
 	data := filepath.Join(r.Dir, fmt.Sprint(n))
-	ca, err := bench.NewStore(ctx, binary, data, n, 0)
+	ca, err := bench.NewStore(ctx, binary, data, n)
 	if err != nil {
 		return res, err
 	}
@@ -98,24 +98,12 @@ func measure(ctx context.Context, r *bench.Run, binary string, n uint64, connect
 	if _, err := s.Load(ctx, connections, duration/2, get); err != nil { // warm up
 		return res, err
 	}
-	// The floor is taken before and after: the machine may be shared.
-	before, err := s.Load(ctx, connections, duration/2, floor)
-	if err != nil {
-		return res, err
-	}
-	if res, err = s.Load(ctx, connections, duration, get); err != nil {
-		return res, err
-	}
-	after, err := s.Load(ctx, connections, duration/2, floor)
+	res, least, err := s.LoadBeside(ctx, connections, duration, duration/2, get, floor)
 	if err != nil {
 		return res, err
 	}
 	res.What, res.Size = fmt.Sprintf("GetCertificate, %d connections", connections), n
-	res.FloorCPU = (before.CPU + after.CPU) / 2
-	res.FloorSeconds = res.Units / ((before.Units + after.Units) / (before.Seconds + after.Seconds))
-	if _, res.Peak, err = s.Memory(); err != nil {
-		return res, err
-	}
+	res.FloorSeconds = res.Units / (least.Units / least.Seconds)
 	r.Report(res)
 	return res, r.Peer(ctx, res, fmt.Sprintf("CHIROGRAPH_BENCH_CERTIFICATES=%d", n), fmt.Sprintf("CHIROGRAPH_BENCH_CONNECTIONS=%d", connections))
 }

@@ -14,9 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 
@@ -156,21 +154,15 @@ func measure(ctx context.Context, r *bench.Run, o options, server, verifier stri
 // report has the report written and downloads it with its bundle, the way that
 // an auditor would.
 func report(ctx context.Context, o options, s *bench.Server, server, data, ca, to string) (string, error) {
-	out, err := s.PCA.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
-		CertificateAuthorityArn: &ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: types.AuditReportResponseFormat(o.format),
-	})
+	out, err := s.Report(ctx, ca, bucketName, types.AuditReportResponseFormat(o.format))
 	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, s.Log())
+		return "", err
 	}
-	in := &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &ca, AuditReportId: out.AuditReportId}
-	if err := acmpca.NewAuditReportCreatedWaiter(s.PCA).Wait(ctx, in, time.Hour); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, s.Log())
-	}
-	cmd := exec.CommandContext(ctx, server, "audit-report", "download", "--data-dir", data, "--ca", ca, "--id", *out.AuditReportId, "--to", to)
+	cmd := exec.CommandContext(ctx, server, "audit-report", "download", "--data-dir", data, "--ca", ca, "--id", out.ID, "--to", to)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("downloading: %w\n%s", err, text)
 	}
-	return filepath.Join(to, filepath.Base(*out.S3Key)), nil
+	return filepath.Join(to, filepath.Base(out.Key)), nil
 }
 
 func writeCertificate(ctx context.Context, s *bench.Server, ca, dir string) (string, error) {

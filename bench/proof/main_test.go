@@ -1,25 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"testing"
 
-	"chirograph.dev/internal/bench"
+	"chirograph.dev/internal/bench/benchtest"
 )
 
 // TestProof runs the program small.
 func TestProof(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	args := []string{"--dir", t.TempDir(), "--output", "json", "--certificates", "300", "--repeat", "1", "--rounds", "0"}
-	if err := newProgram().Execute(t.Context(), args, &out, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	var d bench.Document
-	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		t.Fatal(err)
-	}
+	d := benchtest.Run(t, newProgram(), "--certificates", "300", "--repeat", "1", "--rounds", "0")
 	if len(d.Results) != 12 {
 		t.Fatalf("%+v", d.Results)
 	}

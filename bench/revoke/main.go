@@ -58,7 +58,7 @@ func run(ctx context.Context, r *bench.Run, o options) error {
 		return err
 	}
 	data := filepath.Join(r.Dir, "data")
-	ca, err := bench.NewStore(ctx, binary, data, o.certificates, 0)
+	ca, err := bench.NewStore(ctx, binary, data, o.certificates)
 	if err != nil {
 		return err
 	}
@@ -121,31 +121,19 @@ func connections(ctx context.Context, r *bench.Run, s *bench.Server, ca string, 
 		_, err := c.Call(ctx, "ListTags", tags)
 		return err
 	}
-	// The floor is taken before and after: the machine may be shared.
-	before, err := s.Load(ctx, n, duration/4, floor)
-	if err != nil {
-		return err
-	}
-	res, err := s.Load(ctx, n, duration, func(ctx context.Context) error {
+	revoke := func(ctx context.Context) error {
 		serial, err := q.take()
 		if err != nil {
 			return err
 		}
 		_, err = c.Call(ctx, "RevokeCertificate", bench.Body(map[string]any{"CertificateAuthorityArn": ca, "CertificateSerial": fmt.Sprintf("%x", serial), "RevocationReason": "SUPERSEDED"}))
 		return err
-	})
-	if err != nil {
-		return err
 	}
-	after, err := s.Load(ctx, n, duration/4, floor)
+	res, _, err := s.LoadBeside(ctx, n, duration, duration/4, revoke, floor)
 	if err != nil {
 		return err
 	}
 	res.What = fmt.Sprintf("%d connections", n)
-	res.FloorCPU = (before.CPU + after.CPU) / 2
-	if _, res.Peak, err = s.Memory(); err != nil {
-		return err
-	}
 	r.Report(res)
 	if res.CPU > 0 {
 		r.Note("the server's CPU time allows %.0f a second on the %d CPUs of this machine", 1e6/res.CPU*float64(runtime.NumCPU()), runtime.NumCPU())

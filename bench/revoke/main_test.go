@@ -1,26 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"testing"
 
-	"chirograph.dev/internal/bench"
+	"chirograph.dev/internal/bench/benchtest"
 )
 
 // TestRevoke runs the program small: each number of callers revokes until its
 // part of the certificates is used up, or the time is.
 func TestRevoke(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	args := []string{"--dir", t.TempDir(), "--output", "json", "--duration", "40ms", "--certificates", "400", "--connections", "1,4", "--callers", "8"}
-	if err := newProgram().Execute(t.Context(), args, &out, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	var d bench.Document
-	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		t.Fatal(err)
-	}
+	d := benchtest.Run(t, newProgram(), "--duration", "40ms", "--certificates", "400", "--connections", "1,4", "--callers", "8")
 	if len(d.Results) != 3 {
 		t.Fatalf("%+v", d.Results)
 	}
@@ -29,7 +19,5 @@ func TestRevoke(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if err := newProgram().Execute(t.Context(), []string{"--certificates", "10"}, &out, t.Output()); err == nil {
-		t.Error("a store that is too small was accepted")
-	}
+	benchtest.Refuse(t, newProgram, []string{"--certificates", "10"})
 }

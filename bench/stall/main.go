@@ -8,13 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/acmpca"
 	"github.com/aws/aws-sdk-go-v2/service/acmpca/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -23,7 +21,7 @@ import (
 
 const bucketName = "bench-stall"
 
-func main() { program().Main() }
+func main() { newProgram().Main() }
 
 type options struct {
 	certificates uint64
@@ -34,7 +32,7 @@ type options struct {
 	binary       string
 }
 
-func program() *bench.Program {
+func newProgram() *bench.Program {
 	var o options
 	return &bench.Program{
 		Name: "stall",
@@ -73,15 +71,8 @@ func measure(ctx context.Context, r *bench.Run, o options) (err error) {
 		}
 	}
 	data := filepath.Join(r.Dir, "data")
-	s, err := bench.Start(ctx, binary, data)
+	ca, err := bench.MakeStore(ctx, binary, data, bucketName)
 	if err != nil {
-		return err
-	}
-	ca, err := s.MakeCA(ctx)
-	if err == nil {
-		err = s.MakeBucket(ctx, bucketName)
-	}
-	if err = errors.Join(err, s.Stop()); err != nil {
 		return err
 	}
 	fmt.Fprintf(r.Stderr, "seeding %d certificates\n", o.certificates)
@@ -89,7 +80,8 @@ func measure(ctx context.Context, r *bench.Run, o options) (err error) {
 		return fmt.Errorf("seeding: %w", err)
 	}
 	// Without segments every report is as much work as the first.
-	if s, err = bench.Start(ctx, binary, data, "--audit-min-interval", "0s", "--segments=false"); err != nil {
+	s, err := bench.Start(ctx, binary, data, "--audit-min-interval", "0s", "--segments=false")
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
@@ -145,10 +137,11 @@ func measure(ctx context.Context, r *bench.Run, o options) (err error) {
 		{fmt.Sprintf("%d connections", o.connections), busy},
 		{fmt.Sprintf("%.0f a second", rate), steady},
 	} {
-		quiet := latencies(l.without)
+		var quiet, during bench.Result
+		quiet.SetLatencies(l.without)
 		quiet.What, quiet.Size, quiet.Seconds = l.name+", no report", o.certificates, l.quiet.Seconds()
 		r.Report(quiet)
-		during := latencies(l.with)
+		during.SetLatencies(l.with)
 		during.What, during.Size, during.Seconds, during.FloorP99, during.Peak = l.name+", report", o.certificates, sum(l.reports).Seconds(), quiet.P99, peak
 		r.Report(during)
 		r.Report(bench.Result{What: "report under that", Size: o.certificates, Units: float64(o.certificates), Seconds: mean(l.reports).Seconds(), FloorSeconds: floor})
@@ -214,31 +207,14 @@ func (t *turns) alternate(ctx context.Context, l *load, out *outcome) error {
 	return nil
 }
 
-// report has a report written, waits for its end, and deletes it.
+// report has a report written and deletes it.
 func (t *turns) report(ctx context.Context) (time.Duration, error) {
-	start := time.Now()
-	out, err := t.server.PCA.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
-		CertificateAuthorityArn: &t.ca, S3BucketName: aws.String(bucketName), AuditReportResponseFormat: types.AuditReportResponseFormatJson,
-	})
+	out, err := t.server.Report(ctx, t.ca, bucketName, types.AuditReportResponseFormatJson)
 	if err != nil {
 		return 0, err
 	}
-	for {
-		d, err := t.server.PCA.DescribeCertificateAuthorityAuditReport(ctx, &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &t.ca, AuditReportId: out.AuditReportId})
-		switch {
-		case err != nil:
-			return 0, err
-		case d.AuditReportStatus == types.AuditReportStatusFailed:
-			return 0, errors.New("the report failed")
-		case d.AuditReportStatus == types.AuditReportStatusSuccess:
-			took := time.Since(start)
-			_, err := t.server.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: out.S3Key})
-			return took, err
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return 0, err
-		}
-	}
+	_, err = t.server.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: &out.Key})
+	return out.Took, err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -311,14 +287,6 @@ func (l *load) run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return context.Cause(ctx)
-}
-
-func latencies(all []time.Duration) bench.Result {
-	slices.Sort(all)
-	at := func(part float64) float64 {
-		return float64(all[int(part*float64(len(all)-1))].Microseconds()) / 1e3
-	}
-	return bench.Result{Units: float64(len(all)), P50: at(0.5), P99: at(0.99), P999: at(0.999), Max: at(1)}
 }
 
 func sum(all []time.Duration) (total time.Duration) {

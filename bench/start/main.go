@@ -104,7 +104,7 @@ type folder struct {
 
 // fill makes the store, and small objects in a bucket.
 func (f *folder) fill(ctx context.Context, certificates, objects uint64) (err error) {
-	if f.ca, err = bench.NewStore(ctx, f.binary, f.data, certificates, 0); err != nil {
+	if f.ca, err = bench.NewStore(ctx, f.binary, f.data, certificates); err != nil {
 		return err
 	}
 	if f.serials, err = bench.Serials(ctx, f.data, f.ca, 100); err != nil {

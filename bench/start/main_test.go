@@ -1,25 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"testing"
 
-	"chirograph.dev/internal/bench"
+	"chirograph.dev/internal/bench/benchtest"
 )
 
 // TestStart runs the program small.
 func TestStart(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	args := []string{"--dir", t.TempDir(), "--output", "json", "--rounds", "1", "--certificates", "100", "--objects", "2", "--load", "50ms"}
-	if err := newProgram().Execute(t.Context(), args, &out, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	var d bench.Document
-	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		t.Fatal(err)
-	}
+	d := benchtest.Run(t, newProgram(), "--rounds", "1", "--certificates", "100", "--objects", "2", "--load", "50ms")
 	if len(d.Results) != 6 {
 		t.Fatalf("%+v", d.Results)
 	}
@@ -28,7 +18,5 @@ func TestStart(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if err := newProgram().Execute(t.Context(), []string{"--rounds", "0"}, &out, t.Output()); err == nil {
-		t.Error("no rounds were accepted")
-	}
+	benchtest.Refuse(t, newProgram, []string{"--rounds", "0"})
 }

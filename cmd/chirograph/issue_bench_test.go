@@ -3,9 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,7 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -108,18 +104,9 @@ func signedIssuances(b *testing.B, h *house) []signedIssuance {
 	}
 	requests := make([]signedIssuance, len(csrs))
 	for i, csr := range csrs {
-		body, err := json.Marshal(map[string]any{
-			"CertificateAuthorityArn": ca, "Csr": csr, "SigningAlgorithm": "SHA256WITHECDSA",
-			"Validity": map[string]any{"Type": "DAYS", "Value": 90},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
+		body := bench.IssueBody(ca, csr)
 		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8440/", bytes.NewReader(body))
-		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		r.Header.Set("X-Amz-Target", "ACMPrivateCA.IssueCertificate")
-		sum := sha256.Sum256(body)
-		if err := v4.NewSigner().SignHTTP(b.Context(), keys, r, hex.EncodeToString(sum[:]), "acm-pca", h.cfg.Region, time.Now()); err != nil {
+		if err := bench.SignCall(b.Context(), v4.NewSigner(), keys, h.cfg.Region, r, "IssueCertificate", body); err != nil {
 			b.Fatal(err)
 		}
 		requests[i] = signedIssuance{r, body}

@@ -267,6 +267,39 @@ func freePort() (string, error) {
 	return l.Addr().String(), nil
 }
 
+// Report is an audit report that the server has written.
+type Report struct {
+	ID, Key string
+	Took    time.Duration // from the order to SUCCESS
+}
+
+// Report has a report written to a bucket.
+func (s *Server) Report(ctx context.Context, ca, bucketName string, format types.AuditReportResponseFormat) (*Report, error) {
+	start := time.Now()
+	out, err := s.PCA.CreateCertificateAuthorityAuditReport(ctx, &acmpca.CreateCertificateAuthorityAuditReportInput{
+		CertificateAuthorityArn: &ca, S3BucketName: &bucketName, AuditReportResponseFormat: format,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, s.Log())
+	}
+	for {
+		d, err := s.PCA.DescribeCertificateAuthorityAuditReport(ctx, &acmpca.DescribeCertificateAuthorityAuditReportInput{CertificateAuthorityArn: &ca, AuditReportId: out.AuditReportId})
+		switch {
+		case err != nil:
+			return nil, err
+		case d.AuditReportStatus == types.AuditReportStatusFailed:
+			return nil, fmt.Errorf("the report failed\n%s", s.Log())
+		case d.AuditReportStatus == types.AuditReportStatusSuccess:
+			return &Report{ID: *out.AuditReportId, Key: *out.S3Key, Took: time.Since(start)}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // MakeStore makes a CA, and a bucket for its reports if that has a name, through
 // a server over the data folder, and stops it again. It returns the CA's ARN.
 func MakeStore(ctx context.Context, binary, dataDir, bucketName string) (ca string, err error) {

@@ -50,10 +50,7 @@ func (c *Caller) Call(ctx context.Context, operation string, body []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", "ACMPrivateCA."+operation)
-	sum := sha256.Sum256(body)
-	if err := c.signer.SignHTTP(ctx, c.credentials, req, hex.EncodeToString(sum[:]), "acm-pca", c.server.Config.Region, time.Now()); err != nil {
+	if err := SignCall(ctx, c.signer, c.credentials, c.server.Config.Region, req, operation, body); err != nil {
 		return nil, err
 	}
 	resp, err := c.client.Do(req)
@@ -69,6 +66,14 @@ func (c *Caller) Call(ctx context.Context, operation string, body []byte) ([]byt
 		return nil, &StatusError{resp.StatusCode, answer}
 	}
 	return answer, nil
+}
+
+// SignCall makes a request with that body one of an operation, and signs it.
+func SignCall(ctx context.Context, signer *v4.Signer, credentials aws.Credentials, region string, req *http.Request, operation string, body []byte) error {
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header.Set("X-Amz-Target", "ACMPrivateCA."+operation)
+	sum := sha256.Sum256(body)
+	return signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "acm-pca", region, time.Now())
 }
 
 // Close closes the connections.

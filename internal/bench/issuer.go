@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"sync/atomic"
@@ -49,15 +48,17 @@ func (s *Server) Issuer(ctx context.Context, ca string, csrs [][]byte, connectio
 	}
 	i := &Issuer{Caller: c, requests: make([][]byte, len(csrs))}
 	for j, csr := range csrs {
-		i.requests[j], err = json.Marshal(map[string]any{
-			"CertificateAuthorityArn": ca, "Csr": csr, "SigningAlgorithm": "SHA256WITHECDSA",
-			"Validity": map[string]any{"Type": "DAYS", "Value": 90},
-		})
-		if err != nil {
-			return nil, err
-		}
+		i.requests[j] = IssueBody(ca, csr)
 	}
 	return i, nil
+}
+
+// IssueBody is an IssueCertificate request of a CA with a P-256 key.
+func IssueBody(ca string, csr []byte) []byte {
+	return Body(map[string]any{
+		"CertificateAuthorityArn": ca, "Csr": csr, "SigningAlgorithm": "SHA256WITHECDSA",
+		"Validity": map[string]any{"Type": "DAYS", "Value": 90},
+	})
 }
 
 // Issue has one certificate issued; it is durable when Issue returns nil.

@@ -52,20 +52,47 @@ func Load(ctx context.Context, n int, duration time.Duration, cpu func() (user, 
 	if len(took) == 0 {
 		return Result{}, ErrNoMore
 	}
-	slices.Sort(took)
-	r.Units = float64(len(took))
+	r.SetLatencies(took)
 	r.CPU = float64((user2 + system2 - user - system).Microseconds()) / r.Units
 	r.System = float64((system2 - system).Microseconds()) / r.Units
-	at := func(part float64) float64 {
-		return took[int(math.Ceil(part*float64(len(took))))-1].Seconds() * 1e3
-	}
-	r.P50, r.P99, r.Max = at(0.5), at(0.99), at(1)
 	return r, nil
+}
+
+// SetLatencies sets Units and the latencies from what each of them took, which
+// it sorts; there must be one.
+func (r *Result) SetLatencies(took []time.Duration) {
+	slices.Sort(took)
+	at := func(part float64) float64 {
+		return took[max(int(math.Ceil(part*float64(len(took)))), 1)-1].Seconds() * 1e3
+	}
+	r.Units = float64(len(took))
+	r.P50, r.P99, r.P999, r.Max = at(0.5), at(0.99), at(0.999), at(1)
 }
 
 // Load is the function Load where the server does the work.
 func (s *Server) Load(ctx context.Context, n int, duration time.Duration, call func(ctx context.Context) error) (Result, error) {
 	return Load(ctx, n, duration, s.CPU, call)
+}
+
+// LoadBeside is Load, with the load of a floor for a part of the duration before
+// it and after it: the machine may be shared. It sets the result's FloorCPU and
+// Peak; floor is both turns of the floor together.
+func (s *Server) LoadBeside(ctx context.Context, n int, duration, part time.Duration, call, floorCall func(ctx context.Context) error) (r, floor Result, err error) {
+	before, err := s.Load(ctx, n, part, floorCall)
+	if err != nil {
+		return r, floor, err
+	}
+	if r, err = s.Load(ctx, n, duration, call); err != nil {
+		return r, floor, err
+	}
+	after, err := s.Load(ctx, n, part, floorCall)
+	if err != nil {
+		return r, floor, err
+	}
+	floor = Result{Units: before.Units + after.Units, Seconds: before.Seconds + after.Seconds, CPU: (before.CPU + after.CPU) / 2}
+	r.FloorCPU = floor.CPU
+	_, r.Peak, err = s.Memory()
+	return r, floor, err
 }
 
 // ErrNoMore is what a call of Load returns when there is nothing left to do.

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"math/big"
 	mathrand "math/rand/v2"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -71,7 +72,7 @@ func (s Seeding) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	ca := s.CA[strings.LastIndexByte(s.CA, '/')+1:]
+	ca := path.Base(s.CA)
 	model, err := newModel(ctx, db, ca, s.Compact)
 	if err != nil {
 		return err

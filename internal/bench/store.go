@@ -6,19 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"path"
 	"slices"
-	"strings"
 
 	"chirograph.dev/internal/certlog"
 )
 
 // NewStore makes a data folder whose one CA has issued n certificates (Seed),
-// and gives the CA's ARN. No server runs over it when it returns.
-func NewStore(ctx context.Context, binary, dataDir string, n uint64, revoked float64) (ca string, err error) {
+// none of them revoked, and gives the CA's ARN. No server runs over it when it
+// returns.
+func NewStore(ctx context.Context, binary, dataDir string, n uint64) (ca string, err error) {
 	if ca, err = MakeStore(ctx, binary, dataDir, ""); err != nil {
 		return "", err
 	}
-	return ca, Seed(ctx, dataDir, ca, n, revoked)
+	return ca, Seed(ctx, dataDir, ca, n, 0)
 }
 
 // Serials gives the serial numbers of at most n of a CA's certificates, chosen
@@ -29,7 +30,7 @@ func Serials(ctx context.Context, dataDir, caARN string, n int) (serials [][]byt
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	ca := caARN[strings.LastIndexByte(caARN, '/')+1:]
+	ca := path.Base(caARN)
 	head, err := db.LogHead(ctx, ca)
 	if err != nil {
 		return nil, err
