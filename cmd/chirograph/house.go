@@ -401,7 +401,6 @@ func (h *house) destination(_ context.Context, account, caARN string) (*bucket.C
 		RetentionMode: bucket.LockMode(h.cfg.AuditRetentionMode),
 	}
 	if h.cfg.Destination != "embedded" {
-		cfg.Endpoint = h.endpoint()
 		return h.external(&h.elsewhere, cfg)
 	}
 	cfg.Authorization = bucket.AuthorizePolicy

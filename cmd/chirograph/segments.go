@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -49,7 +50,7 @@ func (h *house) segments(context.Context, string, string) (*bucket.Client, strin
 		client, err := h.insideSegments()
 		return client, internalSegments, err
 	}
-	client, err := h.external(&h.beside, bucket.Config{Region: h.destinationRegion(), Endpoint: h.endpoint()})
+	client, err := h.external(&h.beside, bucket.Config{Region: h.destinationRegion()})
 	return client, h.cfg.SegmentsBucket, err
 }
 
@@ -71,19 +72,25 @@ func (h *house) dropSegments(ctx context.Context) {
 	}
 }
 
-// endpoint is the URL of an external destination; empty for Amazon S3.
-func (h *house) endpoint() string {
-	if h.cfg.Destination == "aws" {
-		return ""
-	}
-	return h.cfg.Destination
+func (h *house) destinationRegion() string {
+	return cmp.Or(h.cfg.DestinationRegion, h.cfg.Region)
 }
 
-func (h *house) destinationRegion() string {
-	if h.cfg.DestinationRegion == "" {
-		return h.cfg.Region
+// endpointOf is the URL of an external destination; empty for Amazon S3.
+func endpointOf(destination string) string {
+	if destination == "aws" {
+		return ""
 	}
-	return h.cfg.DestinationRegion
+	return destination
+}
+
+// staticCredentials is a key from the settings; nil without one, for the AWS
+// SDK's usual sources.
+func staticCredentials(id, secret string) aws.CredentialsProvider {
+	if id == "" {
+		return nil
+	}
+	return aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(id, secret, ""))
 }
 
 // external makes a client of an external destination once, since it holds
@@ -94,9 +101,8 @@ func (h *house) external(kept **bucket.Client, cfg bucket.Config) (_ *bucket.Cli
 	if *kept != nil {
 		return *kept, nil
 	}
-	if h.cfg.DestinationAccessKeyID != "" {
-		cfg.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(h.cfg.DestinationAccessKeyID, h.cfg.DestinationSecretKey, ""))
-	}
+	cfg.Endpoint = endpointOf(h.cfg.Destination)
+	cfg.Credentials = staticCredentials(h.cfg.DestinationAccessKeyID, h.cfg.DestinationSecretKey)
 	*kept, err = bucket.New(cfg)
 	return *kept, err
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/spf13/cobra"
 
 	"chirograph.dev/internal/anchor"
@@ -141,7 +139,7 @@ func (h *house) anchors() (*anchor.Store, error) {
 	}
 	where := cmp.Or(h.cfg.AnchorDestination, h.cfg.Destination)
 	cfg := bucket.Config{
-		Region:        cmp.Or(h.cfg.AnchorDestinationRegion, h.cfg.DestinationRegion, h.cfg.Region),
+		Region:        cmp.Or(h.cfg.AnchorDestinationRegion, h.destinationRegion()),
 		Authorization: bucket.AuthorizeCredentials,
 		Retention:     h.cfg.AnchorRetention,
 		RetentionMode: bucket.LockMode(h.cfg.AnchorMode),
@@ -150,15 +148,11 @@ func (h *house) anchors() (*anchor.Store, error) {
 	if id == "" && where == h.cfg.Destination {
 		id, secret = h.cfg.DestinationAccessKeyID, h.cfg.DestinationSecretKey
 	}
-	if id != "" {
-		cfg.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(id, secret, ""))
-	}
-	switch where {
-	case "embedded":
+	cfg.Credentials = staticCredentials(id, secret)
+	if where == "embedded" {
 		cfg.Transport = h.buckets.Transport(h.people.Operator(h.people.ManagementAccount()))
-	case "aws":
-	default:
-		cfg.Endpoint = where
+	} else {
+		cfg.Endpoint = endpointOf(where)
 	}
 	client, err := bucket.New(cfg)
 	if err != nil {
