@@ -59,6 +59,15 @@ func listSegments(ctx context.Context, client *bucket.Client, name, prefix strin
 	return keys, err
 }
 
+// deleteSegments deletes the objects with a prefix.
+func deleteSegments(ctx context.Context, client *bucket.Client, name, prefix string) error {
+	keys, err := listSegments(ctx, client, name, prefix)
+	if err != nil {
+		return err
+	}
+	return client.Delete(ctx, name, "", keys)
+}
+
 // tend looks after the segments that lie there between reports, until ctx ends.
 func (s *Service) tend(ctx context.Context) {
 	if s.cfg.Segments == nil {
@@ -165,11 +174,7 @@ func (s *Service) check(ctx context.Context, set store.SegmentSet, g *store.Segm
 
 // drop forgets the segments of a CA that is gone for good.
 func (s *Service) drop(ctx context.Context, set store.SegmentSet, client *bucket.Client, name string) error {
-	keys, err := listSegments(ctx, client, name, prefix(set))
-	if err == nil {
-		err = client.Delete(ctx, name, "", keys)
-	}
-	if err != nil {
+	if err := deleteSegments(ctx, client, name, prefix(set)); err != nil {
 		return err
 	}
 	// A crash before this line has the same keys deleted again.
@@ -200,9 +205,5 @@ func DropSegments(ctx context.Context, records Segments, client *bucket.Client, 
 			return err
 		}
 	}
-	keys, err := listSegments(ctx, client, name, "")
-	if err != nil {
-		return err
-	}
-	return client.Delete(ctx, name, "", keys)
+	return deleteSegments(ctx, client, name, "")
 }
