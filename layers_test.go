@@ -36,13 +36,15 @@ var floors = map[string]int{
 	"internal/proof":           2,
 	"internal/witness":         2,
 	"internal/anchor":          2,
+	"internal/inventory":       2,
 	"internal/store/storetest": 2,
 
 	"internal/auditreport": 3,
 	"internal/auditlog":    3,
 	"internal/fsck":        3,
 
-	"internal/server": 4,
+	"internal/server":  4,
+	"internal/console": 4,
 
 	"internal/bench": 5, // starts and seeds servers for those below
 

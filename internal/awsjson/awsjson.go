@@ -10,6 +10,7 @@ package awsjson
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -66,6 +67,11 @@ type Config struct {
 	Regions   []string // regions to accept in signatures; none: any
 	// Credentials knows who signs.
 	Credentials iam.Credentials
+	// Authenticate tells who sends a request, from its header alone, for
+	// callers that are known by something else than a signature; what it
+	// refuses with, when it is meant for the caller, is a *pca.Error. Nil:
+	// requests are signed, and Credentials knows by whom.
+	Authenticate func(*http.Request) (*iam.Principal, error)
 	// Authorize decides a request; account owns the resource, or is empty
 	// when the resource is *. It runs before the operation and must not tell
 	// whether the resource exists. Nil: the caller's identity policies decide.
@@ -159,9 +165,9 @@ func shapeError(err error) error {
 type Handler struct {
 	cfg        Config
 	operations map[string]*Operation // by X-Amz-Target
-	verifier   *sigv4.Verifier
-	buffers    sync.Pool           // *bytes.Buffer
-	large      *semaphore.Weighted // bytes of large bodies
+	verifier   *sigv4.Verifier       // nil: Authenticate tells who calls
+	buffers    sync.Pool             // *bytes.Buffer
+	large      *semaphore.Weighted   // bytes of large bodies
 	throttle   *throttle
 	inFlight   inFlight
 }
@@ -211,9 +217,11 @@ func New(cfg Config) (*Handler, error) {
 			return nil, fmt.Errorf("the rate %+v of %q is not one, or not of an operation", r, name)
 		}
 	}
-	h.verifier = sigv4.New(sigv4.Config{
-		Secret: cfg.Credentials.Secret, Services: []string{cfg.Service}, Regions: cfg.Regions, Now: cfg.Now,
-	})
+	if cfg.Authenticate == nil {
+		h.verifier = sigv4.New(sigv4.Config{
+			Secret: cfg.Credentials.Secret, Services: []string{cfg.Service}, Regions: cfg.Regions, Now: cfg.Now,
+		})
+	}
 	return h, nil
 }
 
@@ -240,7 +248,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, statusOf func(p
 	}()
 
 	err := recovered(func() error { return serve(c, buf) })
-	code, status := "OK", http.StatusOK
+	code, status := "OK", cmp.Or(c.status, http.StatusOK)
 	header := w.Header()
 	if err != nil {
 		failure := answerOf(r.Context(), err, c)
@@ -307,7 +315,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call, buf *by
 }
 
 // admit reads a body of at most limit bytes into buf, and makes the checks
-// that come before a look at it: size, signature, rate. Whoever is admitted
+// that come before a look at it: size, caller, rate. Whoever is admitted
 // holds a place of inFlight.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer, limit int64) error {
 	if r.ContentLength > limit {
@@ -315,17 +323,14 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, c *call, buf *by
 	}
 	// Nobody's body is read: a stranger could make the server hold any number
 	// of them. What does not depend on the body is checked first.
-	if sigv4.IsPresigned(r) {
-		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
-	}
-	claim, err := h.verifier.Begin(r)
-	if err != nil {
-		return signatureError(err)
-	}
-	if err := h.readBody(w, r, c, buf, limit); err != nil {
-		return err
-	}
-	if err := h.authenticate(r, c, claim, buf.Bytes()); err != nil {
+	if h.cfg.Authenticate != nil {
+		if err := h.known(r, c); err != nil {
+			return err
+		}
+		if err := h.readBody(w, r, c, buf, limit); err != nil {
+			return err
+		}
+	} else if err := h.signed(w, r, c, buf, limit); err != nil {
 		return err
 	}
 	// Before the body costs anything more, and after it is known whose it is.
@@ -337,6 +342,30 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, c *call, buf *by
 		return rateExceeded()
 	}
 	return nil
+}
+
+// known asks Authenticate who calls.
+func (h *Handler) known(r *http.Request, c *call) (err error) {
+	c.Caller, err = h.cfg.Authenticate(r)
+	if err == nil && c.Caller == nil {
+		err = errors.New("the caller was authenticated as nobody")
+	}
+	return err
+}
+
+// signed reads a signed request and finds out who signed it.
+func (h *Handler) signed(w http.ResponseWriter, r *http.Request, c *call, buf *bytes.Buffer, limit int64) error {
+	if sigv4.IsPresigned(r) {
+		return pca.Errorf(pca.IncompleteSignatureException, "Presigned requests are not accepted; sign the request in its Authorization header.")
+	}
+	claim, err := h.verifier.Begin(r)
+	if err != nil {
+		return signatureError(err)
+	}
+	if err := h.readBody(w, r, c, buf, limit); err != nil {
+		return err
+	}
+	return h.authenticate(r, c, claim, buf.Bytes())
 }
 
 func (h *Handler) operation(r *http.Request) (*Operation, error) {

@@ -24,6 +24,7 @@ type call struct {
 	header     http.Header // of the answer
 	large      int64       // bytes of the handler's budget for large bodies
 	allowed    bool        // an action was allowed
+	status     int         // of a success; 0: 200
 }
 
 type contextKey struct{}
@@ -44,6 +45,14 @@ func Caller(ctx context.Context) *iam.Principal {
 		return c.Caller
 	}
 	return nil
+}
+
+// SetCaller says who a call turned out to be of, for its log line: a sign-in
+// begins as nobody's.
+func SetCaller(ctx context.Context, p *iam.Principal) {
+	if c := from(ctx); c != nil {
+		c.Caller = p
+	}
 }
 
 // RequestID is the id of the call; empty outside of one.

@@ -24,8 +24,13 @@ type Route struct {
 	// Action is the action that it needs, such as pcaaudit:GetProof. It is its
 	// name in logs, metrics and Rates, too.
 	Action string
+	// Own says that the route tells callers only what is theirs to know, such
+	// as what they may do: it needs no action, and Action is but its name.
+	Own bool
 	// MaxBody is the size of the largest body in bytes.
 	MaxBody int64
+	// Status is that of a success; 0: 200.
+	Status int
 	// Serve gives the answer; it knows the caller by ctx, must have the action
 	// allowed with Authorize before it tells anything, and sets what headers
 	// there are with SetHeader once it cannot fail any more.
@@ -77,9 +82,10 @@ func (p *Plain) serve(w http.ResponseWriter, r *http.Request, c *call, buf *byte
 	if err != nil {
 		return err
 	}
-	if !c.allowed {
+	if !c.allowed && !route.Own {
 		return errors.New("the route was served without an Allow")
 	}
+	c.status = route.Status
 	buf.Reset()
 	buf.Write(out)
 	return nil

@@ -23,12 +23,17 @@ const (
 	ServiceUnavailable                  Code = "ServiceUnavailable"
 )
 
+// SessionExpired is the console's own: there is no session, or it is over.
+const SessionExpired Code = "SessionExpired"
+
 // HTTPStatus is the status that goes with the code: 400 for all that the model names.
 func (c Code) HTTPStatus() int {
 	switch c {
 	case MissingAuthenticationTokenException, IncompleteSignatureException, UnrecognizedClientException,
 		InvalidSignatureException, ExpiredTokenException, AccessDeniedException:
 		return 403
+	case SessionExpired:
+		return 401
 	case UnknownOperationException:
 		return 404
 	case RequestTimeoutException:

@@ -1,5 +1,6 @@
 // Package server is the whole house behind one http.Handler: the API, IAM, STS
-// and Organizations, the audit logs below /audit-log/, health and metrics. Listeners, TLS, time-outs and limits
+// and Organizations, the audit logs below /audit-log/, the console below
+// /console/, health and metrics. Listeners, TLS, time-outs and limits
 // of connections belong to the program that serves it.
 package server
 
@@ -38,6 +39,10 @@ type Config struct {
 	// API does. Nil: there is nothing.
 	AuditLog      func(*http.Request) (awsjson.Route, error)
 	AuditLogRates map[string]awsjson.Rate
+	// Console makes what lies at /console and below it. It gets API, whose
+	// operations, rules and logs it shares, with the server's metrics. Nil:
+	// there is nothing.
+	Console func(api awsjson.Config) (http.Handler, error)
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
 	Ready func(ctx context.Context) bool
@@ -54,6 +59,7 @@ type server struct {
 	query   *awsquery.Handler
 	others  map[string]*awsjson.Handler // by prefix of X-Amz-Target
 	logs    *awsjson.Plain              // nil: none
+	console http.Handler                // nil: none
 	metrics http.Handler
 	cfg     Config
 }
@@ -112,6 +118,11 @@ func New(cfg Config) (http.Handler, error) {
 			return nil, err
 		}
 	}
+	if cfg.Console != nil {
+		if s.console, err = cfg.Console(cfg.API); err != nil {
+			return nil, err
+		}
+	}
 	for _, other := range cfg.Others {
 		other.Partition, other.Log, other.Now = cfg.API.Partition, cfg.API.Log, cfg.API.Now
 		if other.Credentials == nil {
@@ -140,6 +151,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.metrics.ServeHTTP(w, r)
 	case s.logs != nil && strings.HasPrefix(r.URL.Path, "/audit-log/"):
 		s.logs.ServeHTTP(w, r)
+	case s.console != nil && (r.URL.Path == "/console" || strings.HasPrefix(r.URL.Path, "/console/")):
+		s.console.ServeHTTP(w, r)
 	case r.URL.Path == "/" && awsquery.IsRequest(r):
 		s.query.ServeHTTP(w, r)
 	default:
