@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -285,7 +286,7 @@ func TestRace(t *testing.T) {
 		wg.Wait()
 		n := 0
 		ids.Range(func(any, any) bool { n++; return true })
-		reports, err := h.db.Reports(t.Context(), testCA, 100)
+		reports, err := h.db.Reports(t.Context(), testCA, math.MaxInt64, 100)
 		if err != nil || len(reports) != 1 || n != 1 {
 			t.Fatalf("same=%v: %d reports, %d ids, %v; want one", same, len(reports), n, err)
 		}

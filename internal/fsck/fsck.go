@@ -88,7 +88,7 @@ type Records interface {
 	LogNames(ctx context.Context) ([]string, error)
 	CA(ctx context.Context, id string) (*store.CertificateAuthority, error)
 	AuditKeys(ctx context.Context, ca string) ([]store.AuditKey, error)
-	Reports(ctx context.Context, ca string, limit int) ([]*store.AuditReport, error)
+	Reports(ctx context.Context, ca string, before uint64, limit int) ([]*store.AuditReport, error)
 	QuickCheck(ctx context.Context) ([]string, error)
 }
 

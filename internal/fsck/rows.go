@@ -136,7 +136,7 @@ func (l *logCheck) entries(ctx context.Context, lo, hi uint64, yield func(index 
 
 // reports compares the records of reports with the entries that ordered them.
 func (l *logCheck) reports(ctx context.Context) error {
-	records, err := l.Records.Reports(ctx, l.ca, math.MaxInt32)
+	records, err := l.Records.Reports(ctx, l.ca, math.MaxInt64, math.MaxInt32)
 	if err != nil {
 		return l.unreadable(ctx, l.ca, ClassReport, err)
 	}

@@ -358,7 +358,7 @@ func (db *DB) Report(ctx context.Context, ca, id string) (report *store.AuditRep
 
 // LastReport gives the newest report of a CA, or store.ErrNotFound.
 func (db *DB) LastReport(ctx context.Context, ca string) (*store.AuditReport, error) {
-	reports, err := db.Reports(ctx, ca, 1)
+	reports, err := db.Reports(ctx, ca, math.MaxInt64, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -368,10 +368,11 @@ func (db *DB) LastReport(ctx context.Context, ca string) (*store.AuditReport, er
 	return reports[0], nil
 }
 
-// Reports lists the reports of a CA, newest first.
-func (db *DB) Reports(ctx context.Context, ca string, limit int) (reports []*store.AuditReport, err error) {
+// Reports lists the newest reports of a CA that cover fewer than before entries,
+// newest first; math.MaxInt64 is any.
+func (db *DB) Reports(ctx context.Context, ca string, before uint64, limit int) (reports []*store.AuditReport, err error) {
 	err = db.list(ctx, func(r *rows) { reports = append(reports, scanReport(r)) },
-		"SELECT "+reportColumns+" FROM audit_report WHERE ca = ? ORDER BY tree_size DESC LIMIT ?", ca, int64(limit))
+		"SELECT "+reportColumns+" FROM audit_report WHERE ca = ? AND tree_size < ? ORDER BY tree_size DESC LIMIT ?", ca, int64(before), int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("listing reports of CA %s: %w", ca, err)
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -294,9 +295,13 @@ func testReports(t *testing.T, e Engine) {
 		}
 	}
 	previous(all[4], all[1])
-	got, err := e.Reports(ctx, ca, 3)
-	if err != nil || len(got) != 3 || got[0].ID != all[4].ID || got[2].ID != all[2].ID {
-		t.Fatalf("%v, %v", got, err)
+	for _, page := range []struct {
+		before uint64
+		want   []*store.AuditReport
+	}{{math.MaxInt64, []*store.AuditReport{all[4], all[3], all[2]}}, {all[2].TreeSize, []*store.AuditReport{all[1], all[0]}}, {all[0].TreeSize, nil}} {
+		if got, err := e.Reports(ctx, ca, page.before, 3); err != nil || !reflect.DeepEqual(got, page.want) {
+			t.Fatalf("before %d entries: %v, %v", page.before, got, err)
+		}
 	}
 	if un, err := e.UnfinishedReports(ctx); err != nil || len(un) != 0 {
 		t.Fatalf("%v, %v", un, err)

@@ -77,7 +77,7 @@ type Reports interface {
 	Report(ctx context.Context, ca, id string) (*store.AuditReport, error)
 	LastReport(ctx context.Context, ca string) (*store.AuditReport, error)
 	PreviousReport(ctx context.Context, ca string, size uint64) (*store.AuditReport, error)
-	Reports(ctx context.Context, ca string, limit int) ([]*store.AuditReport, error)
+	Reports(ctx context.Context, ca string, before uint64, limit int) ([]*store.AuditReport, error)
 	UnfinishedReports(ctx context.Context) ([]*store.AuditReport, error)
 	UpdateReport(ctx context.Context, r *store.AuditReport) error
 }
