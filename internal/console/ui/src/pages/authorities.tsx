@@ -1,0 +1,3 @@
+export default function Authorities() {
+  return <h1>Authorities</h1>;
+}

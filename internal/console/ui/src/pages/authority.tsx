@@ -1,0 +1,3 @@
+export default function Authority() {
+  return <h1>Authority</h1>;
+}

@@ -1,0 +1,3 @@
+export default function CreateAuthority() {
+  return <h1>CreateAuthority</h1>;
+}

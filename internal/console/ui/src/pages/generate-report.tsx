@@ -1,0 +1,3 @@
+export default function GenerateReport() {
+  return <h1>GenerateReport</h1>;
+}

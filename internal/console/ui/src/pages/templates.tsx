@@ -1,0 +1,3 @@
+export default function Templates() {
+  return <h1>Templates</h1>;
+}

@@ -1,0 +1,28 @@
+import { useEffect, useState } from "react";
+import { api, type Decision } from "./api";
+
+/** Why an action cannot be taken; "" when it can, or when it is not known yet. */
+export type Reasons = (action: string) => string;
+
+/**
+ * useMay asks what whoever is signed in may do with a resource. While the answer
+ * is on its way nothing is forbidden: the server decides again in any case.
+ */
+export function useMay(resource: string, actions: string[]): Reasons {
+  const [decisions, setDecisions] = useState<Record<string, Decision>>({});
+  const wanted = actions.join(" ");
+  useEffect(() => {
+    if (!resource) return;
+    const gone = new AbortController();
+    setDecisions({});
+    api.may(resource, wanted.split(" "), gone.signal).then(
+      (answer) => setDecisions(answer.decisions),
+      () => {},
+    );
+    return () => gone.abort();
+  }, [resource, wanted]);
+  return (action) => {
+    const d = decisions[action];
+    return d && !d.allowed ? d.reason : "";
+  };
+}
