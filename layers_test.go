@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"internal/iam":      0,
 	"internal/shape":    0,
 	"internal/terminal": 0,
+	"internal/pace":     0,
 
 	"internal/issuance": 1,
 	"internal/awsjson":  1,

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/pace"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
@@ -383,7 +384,7 @@ func (w *writer) put(ctx context.Context, p part) error {
 		return err
 	}
 	w.wg.Go(func() {
-		giveWay()
+		pace.GiveWay()
 		defer func() { <-w.slots }()
 		if err := w.putNow(ctx, p); err != nil {
 			w.fail(err)

@@ -12,6 +12,7 @@ import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/certlog/rendering"
+	"chirograph.dev/internal/pace"
 	"chirograph.dev/internal/proof"
 	"chirograph.dev/internal/store"
 )
@@ -155,7 +156,7 @@ func (b *bundle) packs(ctx context.Context) error {
 		if body, plain, err = b.pack(ctx, encoder, body[:0], plain, lo, hi); err != nil {
 			return fmt.Errorf("%w: %w", errProof, err)
 		}
-		err = aside(func() error {
+		err = pace.Aside(func() error {
 			return b.client.Add(ctx, b.object(b.folder+"/"+proof.PackName(lo, hi), "application/zstd"), body)
 		})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/certlog/rendering"
+	"chirograph.dev/internal/pace"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -69,7 +70,7 @@ func (r *renderer) run(ctx context.Context, lo uint64, take func(chunk) error) e
 			}
 			from := lo
 			wg.Go(func() {
-				giveWay()
+				pace.GiveWay()
 				b.err = s.block(ctx, from, hi, func(c chunk) error {
 					select {
 					case b.chunks <- c:
@@ -119,7 +120,7 @@ type scribe struct {
 // block renders entries of one block and calls take for their chunks. take owns
 // the chunk's buffer.
 func (s *scribe) block(ctx context.Context, lo, hi uint64, take func(chunk) error) error {
-	if err := hurry(func() error { return s.read(ctx, lo, hi) }); err != nil {
+	if err := pace.Hurry(func() error { return s.read(ctx, lo, hi) }); err != nil {
 		return err
 	}
 	entries, revocations := s.bundle, s.revocations

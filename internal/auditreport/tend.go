@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/pace"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -152,7 +153,7 @@ func (s *Service) check(ctx context.Context, set store.SegmentSet, g *store.Segm
 		return err
 	}
 	defer leave()
-	err = aside(func() error {
+	err = pace.Aside(func() error {
 		b, err := client.Get(ctx, make([]byte, 0, g.Bytes), bucket.Source{Bucket: name, Key: g.Key, ETag: g.ETag, Size: int64(g.Bytes)})
 		if err != nil {
 			return err

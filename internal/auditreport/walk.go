@@ -10,6 +10,7 @@ import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/certlog/rendering"
+	"chirograph.dev/internal/pace"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
@@ -98,7 +99,7 @@ func (w *writer) makeRuns(ctx context.Context, runs []int, scribes chan *scribe)
 			break
 		}
 		g.Go(func() error {
-			giveWay()
+			pace.GiveWay()
 			return w.makeRun(gctx, i, scribes)
 		})
 	}
@@ -217,7 +218,7 @@ func (w *writer) flush(ctx context.Context) error {
 		r := w.pending
 		w.pending.parts, w.pending.segments = nil, nil
 		w.mu.Unlock()
-		err := hurry(func() error { return w.store(ctx, r) })
+		err := pace.Hurry(func() error { return w.store(ctx, r) })
 		w.mu.Lock()
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -245,4 +246,29 @@ func (db *DB) LogDERs(ctx context.Context, ca string, lo, hi uint64, yield func(
 		lo = page[len(page)-1].index + 1
 	}
 	return nil
+}
+
+// LogSizes gives the number of entries of every log.
+func (db *DB) LogSizes(ctx context.Context) (map[string]uint64, error) {
+	sizes := map[string]uint64{}
+	err := db.list(ctx, func(r *rows) { sizes[r.text(0)] = uint64(r.int(1)) }, "SELECT ca, size FROM log_head")
+	if err != nil {
+		return nil, fmt.Errorf("reading the sizes of the logs: %w", err)
+	}
+	return sizes, nil
+}
+
+// SerialRange gives the entries of a CA's certificates whose serial lies in [lo,
+// hi), a nil hi being no bound, in the order of the serials' bytes and at most
+// limit.
+func (db *DB) SerialRange(ctx context.Context, ca string, lo, hi []byte, limit int) (indices []uint64, err error) {
+	sql, args := "SELECT idx FROM certificate WHERE ca = ? AND serial >= ? ORDER BY serial LIMIT ?", []driver.Value{ca, lo, int64(limit)}
+	if hi != nil {
+		sql, args = "SELECT idx FROM certificate WHERE ca = ? AND serial >= ? AND serial < ? ORDER BY serial LIMIT ?", []driver.Value{ca, lo, hi, int64(limit)}
+	}
+	err = db.list(ctx, func(r *rows) { indices = append(indices, uint64(r.int(0))) }, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading certificates of CA %s by serial: %w", ca, err)
+	}
+	return indices, nil
 }
