@@ -59,6 +59,11 @@ func (c *Client) beside(ctx context.Context, o Object, body []byte, overwrite bo
 // order. A store that does not list to us gives ErrNoListing, a bucket that is
 // not there ErrNoBucket.
 func (c *Client) List(ctx context.Context, bucket, account, prefix string, yield func(key string) error) error {
+	return c.ListSizes(ctx, bucket, account, prefix, func(key string, _ int64) error { return yield(key) })
+}
+
+// ListSizes is List with the sizes of the objects in bytes.
+func (c *Client) ListSizes(ctx context.Context, bucket, account, prefix string, yield func(key string, size int64) error) error {
 	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, ExpectedBucketOwner: c.ownerOf(account)}
 	for {
 		out, err := c.listPage(ctx, in)
@@ -73,7 +78,7 @@ func (c *Client) List(ctx context.Context, bucket, account, prefix string, yield
 			return fmt.Errorf("listing %s of bucket %s: %w", prefix, bucket, err)
 		}
 		for _, o := range out.Contents {
-			if err := yield(aws.ToString(o.Key)); err != nil {
+			if err := yield(aws.ToString(o.Key), aws.ToInt64(o.Size)); err != nil {
 				return err
 			}
 		}

@@ -720,7 +720,7 @@ func TestCreateBucket(t *testing.T) {
 	if err != nil || !aws.ToBool(block.PublicAccessBlockConfiguration.RestrictPublicBuckets) {
 		t.Errorf("public access is not blocked: %+v, %v", block, err)
 	}
-	wantCode(t, c.CreateBucket(t.Context(), bucket.CreateBucketRequest{Bucket: name, Account: account}), pca.InvalidArgsException, "exists already")
+	wantCode(t, c.CreateBucket(t.Context(), bucket.CreateBucketRequest{Bucket: name, Account: account}), "BucketAlreadyOwnedByYou", "exists already")
 	wantCode(t, c.CreateBucket(t.Context(), bucket.CreateBucketRequest{Bucket: "Upper", Account: account}), pca.InvalidArgsException, "lower-case")
 }
 

@@ -71,6 +71,10 @@ type Config struct {
 	// the finished object's size and checksum, aborts uploads, makes buckets.
 	// Nil: Transport.
 	Owner http.RoundTripper
+	// Caller reaches the embedded bucket service in process as whoever wants to
+	// see buckets or have one made, so the service itself decides what they may.
+	// Nil: Owner; then that is decided before.
+	Caller http.RoundTripper
 
 	Authorization Authorization // default AuthorizePolicy
 	Preflight     Preflight     // default PreflightWrite
@@ -100,6 +104,7 @@ type Client struct {
 	crc   bool       // the endpoint takes CRC64NVME (D-3)
 	s3    *s3.Client // writes
 	owner *s3.Client // reads and administers; s3 itself but for the embedded service
+	asker *s3.Client // shows and makes buckets; owner itself but for Config.Caller
 
 	// What the endpoint turned out not to take; each costs one request to learn.
 	noConditions atomic.Bool // If-None-Match
@@ -147,6 +152,10 @@ func New(cfg Config) (*Client, error) {
 		if cfg.Owner != nil {
 			c.owner = embedded(cfg.Region, cfg.Owner)
 		}
+		c.asker = c.owner
+		if cfg.Caller != nil {
+			c.asker = embedded(cfg.Region, cfg.Caller)
+		}
 		return c, nil
 	}
 
@@ -188,7 +197,7 @@ func New(cfg Config) (*Client, error) {
 		o.BaseEndpoint = aws.String(cfg.Endpoint)
 	}
 	c.s3 = s3.New(o)
-	c.owner = c.s3
+	c.owner, c.asker = c.s3, c.s3
 	return c, nil
 }
 

@@ -2,12 +2,14 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 
 	"chirograph.dev/internal/pca"
 )
@@ -21,21 +23,25 @@ type CreateBucketRequest struct {
 
 // CreateBucket makes a private bucket with the policy of PolicyFor for the
 // account attached, and reads the policy back (D-16). A bucket that cannot
-// hold the policy is removed again. Errors are *pca.Error when the caller can
-// do something about them: InvalidArgsException for the name,
-// RequestFailedException for the store.
+// do something about them: InvalidArgsException for the name, S3's
+// BucketAlreadyOwnedByYou and BucketAlreadyExists for one that is taken,
+// AccessDeniedException when Config.Caller may not, RequestFailedException for
+// the store.
 func (c *Client) CreateBucket(ctx context.Context, r CreateBucketRequest) error {
 	if err := CheckName(r.Bucket); err != nil {
 		return err
 	}
-	err := c.create(ctx, r.Bucket, c.cfg.Retention > 0)
+	err := c.create(ctx, c.asker, r.Bucket, c.cfg.Retention > 0)
 	switch code(err) {
-	case "":
-	case "BucketAlreadyExists", "BucketAlreadyOwnedByYou":
-		return &pca.Error{Code: pca.InvalidArgsException, Message: fmt.Sprintf("A bucket named %s exists already. Choose another name, or choose the existing bucket.", r.Bucket), Err: err}
+	case codeTaken:
+		return &pca.Error{Code: codeTaken, Message: fmt.Sprintf("A bucket named %s exists already and belongs to another account. Names are shared by all accounts: choose another name.", r.Bucket), Err: err}
+	case codeOwned:
+		return &pca.Error{Code: codeOwned, Message: fmt.Sprintf("A bucket named %s exists already. Choose another name, or choose the existing bucket.", r.Bucket), Err: err}
+	case "InvalidBucketName":
+		return &pca.Error{Code: pca.InvalidArgsException, Message: fmt.Sprintf("%s does not take the name %s. Choose another name.", c.name, r.Bucket), Err: err}
 	}
 	if err != nil {
-		return c.unreachable("creating bucket", r.Bucket, err)
+		return c.notMade("creating bucket", r.Bucket, err)
 	}
 	if err := c.secure(ctx, r); err != nil {
 		// A bucket without its policy serves nobody; the name becomes free again.
@@ -47,8 +53,24 @@ func (c *Client) CreateBucket(ctx context.Context, r CreateBucketRequest) error 
 	return nil
 }
 
-// create makes a bucket, locked: with Object Lock.
-func (c *Client) create(ctx context.Context, bucket string, locked bool) error {
+// Codes of S3 for a name that is taken.
+const (
+	codeTaken = "BucketAlreadyExists"
+	codeOwned = "BucketAlreadyOwnedByYou"
+)
+
+// notMade is the answer when a bucket cannot be made: what Config.Caller may
+// not is told as the service tells it.
+func (c *Client) notMade(doing, bucket string, err error) error {
+	var api smithy.APIError
+	if c.cfg.Caller != nil && status(err) == http.StatusForbidden && errors.As(err, &api) {
+		return &pca.Error{Code: pca.AccessDeniedException, Message: api.ErrorMessage(), Err: fmt.Errorf("%s %s: %w", doing, bucket, err)}
+	}
+	return c.unreachable(doing, bucket, err)
+}
+
+// create makes a bucket as who, locked: with Object Lock.
+func (c *Client) create(ctx context.Context, who *s3.Client, bucket string, locked bool) error {
 	in := &s3.CreateBucketInput{Bucket: &bucket, ObjectOwnership: types.ObjectOwnershipBucketOwnerPreferred}
 	if locked {
 		in.ObjectLockEnabledForBucket = aws.Bool(true)
@@ -56,10 +78,10 @@ func (c *Client) create(ctx context.Context, bucket string, locked bool) error {
 	if c.cfg.Region != "us-east-1" {
 		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(c.cfg.Region)}
 	}
-	_, err := c.owner.CreateBucket(ctx, in)
+	_, err := who.CreateBucket(ctx, in)
 	if tolerated(err) || code(err) == "InvalidArgument" {
 		in.ObjectOwnership = ""
-		_, err = c.owner.CreateBucket(ctx, in)
+		_, err = who.CreateBucket(ctx, in)
 	}
 	return err
 }
@@ -73,7 +95,7 @@ func (c *Client) secure(ctx context.Context, r CreateBucketRequest) error {
 		return nil // the store holds no such policy; its own access control decides
 	}
 	policy := string(c.policyFor(partition(r.CAARN), r.Bucket, r.Account))
-	_, err := c.owner.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy})
+	_, err := c.asker.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy})
 	if s := status(err); err != nil && !c.onAWS && (s == http.StatusBadRequest || tolerated(err)) {
 		return &pca.Error{
 			Code:    pca.RequestFailedException,
@@ -82,7 +104,7 @@ func (c *Client) secure(ctx context.Context, r CreateBucketRequest) error {
 		}
 	}
 	if err != nil {
-		return c.unreachable("attaching the policy to", r.Bucket, err)
+		return c.notMade("attaching the policy to", r.Bucket, err)
 	}
 	if _, err = c.owner.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.Bucket}); err != nil {
 		return c.unreachable("reading back the policy of", r.Bucket, err)

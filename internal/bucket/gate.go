@@ -261,6 +261,21 @@ func (c *Client) refused(r GateRequest, why string, err error) error {
 	return &pca.Error{
 		Code:    pca.ValidationException,
 		Message: fmt.Sprintf("The audit report cannot be written to S3 bucket %s: %s. %s %s", r.Bucket, why, remedy, checkPermissions),
-		Err:     err,
+		Err:     &refusal{why, err},
 	}
 }
+
+// refusal is why a bucket was refused, without the remedy.
+type refusal struct {
+	why string
+	err error // the store's answer; may be nil
+}
+
+func (r *refusal) Error() string {
+	if r.err != nil {
+		return r.err.Error()
+	}
+	return r.why
+}
+
+func (r *refusal) Unwrap() error { return r.err }

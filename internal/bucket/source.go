@@ -143,7 +143,7 @@ func (c *Client) EnsureBucket(ctx context.Context, bucket string) error {
 	if status(err) != http.StatusNotFound {
 		return fmt.Errorf("looking for bucket %s: %w", bucket, err)
 	}
-	switch err := c.create(ctx, bucket, false); {
+	switch err := c.create(ctx, c.owner, bucket, false); {
 	case code(err) == "BucketAlreadyOwnedByYou": // another server was first
 		return nil
 	case err != nil:
