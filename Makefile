@@ -10,7 +10,7 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-.PHONY: help build test race clients consul vet tools fuzz crash bench clean
+.PHONY: help build console console-check test race clients consul vet tools fuzz crash bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,7 +18,19 @@ help: ## list the targets
 build: ## build ./chirograph
 	go build -o chirograph ./cmd/chirograph
 
-test: tools vet race clients fuzz ## install what is needed, build, and run every suite
+# Node.js builds the console, and its files are committed: go build needs none.
+UI := internal/console/ui
+DIST := $(CURDIR)/internal/console/dist
+console: ## build the console's files, which the program embeds, from their source
+	./hack/tools.sh "$(TOOLS)"
+	cd $(UI) && node node_modules/typescript/bin/tsc --noEmit && node node_modules/vite/bin/vite.js build --logLevel warn --emptyOutDir --outDir $(DIST)
+
+console-check: tools ## check that the console's files are what its source makes
+	@rebuilt=$$(mktemp -d) && trap 'rm -rf "$$rebuilt"' EXIT && cd $(UI) && node node_modules/typescript/bin/tsc --noEmit \
+	&& node node_modules/vite/bin/vite.js build --logLevel warn --outDir "$$rebuilt" \
+	&& { diff -rq "$$rebuilt" $(DIST) || { echo "internal/console/dist is not what internal/console/ui makes: run make console, and commit both"; exit 1; }; }
+
+test: tools vet console-check race clients fuzz ## install what is needed, build, and run every suite
 
 # vet has looked at the same files; go test would do so again for the detector's
 # build. All packages, SQLite's too: one without the detector would lend the others

@@ -1,25 +1,41 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests talk to, where they are missing: the aws
-# CLI, boto3, OpenSSL, strace, a Java runtime, Node.js (Debian packages), a second
-# OpenSSL that has ML-DSA, the AWS SDK for JavaScript (npm), and versitygw, a
-# foreign S3 server (Go module). Usage: tools.sh DIR VERSITYGW-MODULE
+# CLI, boto3, OpenSSL, strace, a Java runtime, Node.js, Chromium (Debian packages),
+# a second OpenSSL that has ML-DSA, the AWS SDK for JavaScript, what the console is
+# built with and a newer Node.js for it (npm), and versitygw, a foreign S3 server (Go
+# module). Usage: tools.sh DIR VERSITYGW-MODULE; tools.sh DIR installs no more than
+# `make console` needs.
 set -euo pipefail
-dir=$1 versitygw=$2
+dir=$1 versitygw=${2:-}
+nodejs=22.23.3
 mkdir -p "$dir"
 
 # again tries three times: registries have their bad minutes.
 again() { "$@" || { sleep 5 && "$@"; } || { sleep 20 && "$@"; }; }
 
+# npm_ci installs what a folder's package-lock.json says, unless it did before. It
+# runs without this project's own node, which Debian's npm would not find its parts
+# from; and not with --prefix, since npm would look for the machine's settings there.
+npm_ci() {
+	cmp -s "$1/package-lock.json" "$1/node_modules/installed.json" && return
+	echo "installing $2"
+	(cd "$1" && PATH=${PATH#"$dir:"} again npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null)
+	cp "$1/package-lock.json" "$1/node_modules/installed.json"
+}
+
 missing=()
-command -v aws >/dev/null || missing+=(awscli)
-python3 -c 'import boto3' 2>/dev/null || missing+=(python3-boto3)
-command -v openssl >/dev/null || missing+=(openssl)
-command -v strace >/dev/null || missing+=(strace)
-command -v java >/dev/null || missing+=(default-jdk-headless)
-command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
-[[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
+if [[ -n $versitygw ]]; then
+	command -v aws >/dev/null || missing+=(awscli)
+	python3 -c 'import boto3' 2>/dev/null || missing+=(python3-boto3)
+	command -v openssl >/dev/null || missing+=(openssl)
+	command -v strace >/dev/null || missing+=(strace)
+	command -v java >/dev/null || missing+=(default-jdk-headless)
+	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+	command -v chromium >/dev/null || missing+=(chromium)
+	[[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
+fi
 if ((${#missing[@]})); then
 	sudo=()
 	if [[ $(id -u) != 0 ]]; then sudo=(sudo); fi
@@ -27,6 +43,21 @@ if ((${#missing[@]})); then
 	again "${sudo[@]}" apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive again "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
+
+# Vite wants Node.js 20.19 or 22.12; Debian 12 has 18. npm has the program itself, too.
+if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit((a === 20 && b >= 19) || (a === 22 && b >= 12) || a > 22 ? 0 : 1)'; then
+	echo "fetching Node.js $nodejs"
+	case $(uname -m) in
+	x86_64) machine=x64 ;;
+	aarch64) machine=arm64 ;;
+	*) echo "the console needs Node.js 20.19, 22.12 or newer: install it" >&2 && exit 1 ;;
+	esac
+	mkdir -p "$dir/node.d" && echo '{"private":true}' >"$dir/node.d/package.json"
+	(cd "$dir/node.d" && PATH=${PATH#"$dir:"} again npm install --ignore-scripts --no-audit --no-fund --loglevel error "node-linux-$machine@$nodejs" >/dev/null)
+	ln -sf "$dir/node.d/node_modules/node-linux-$machine/bin/node" "$dir/node"
+fi
+npm_ci internal/console/ui "what the console is built with"
+[[ -n $versitygw ]] || exit 0
 
 # OpenSSL has ML-DSA since 3.5. Where the system's is older, that of Debian 13 is
 # unpacked beside it, with the C library that it needs; nothing is installed.
@@ -67,15 +98,9 @@ if [[ ! -x $dir/versitygw ]]; then
 	GOFLAGS=-mod=mod GOBIN=$dir again go install "$versitygw"
 fi
 
-javascript=cmd/chirograph/testdata/javascript
-if ! cmp -s "$javascript/package-lock.json" "$dir/javascript/installed.json"; then
-	echo "installing the AWS SDK for JavaScript"
-	mkdir -p "$dir/javascript"
-	cp "$javascript/package.json" "$javascript/package-lock.json" "$dir/javascript/"
-	# Not --prefix: npm would look for the machine's own settings below it.
-	(cd "$dir/javascript" && again npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null)
-	cp "$javascript/package-lock.json" "$dir/javascript/installed.json"
-fi
+mkdir -p "$dir/javascript"
+cp cmd/chirograph/testdata/javascript/package*.json "$dir/javascript/"
+npm_ci "$dir/javascript" "the AWS SDK for JavaScript"
 
 # The aws CLI reads endpoint URLs from its configuration since 2.13 and 1.29
 # (July 2023); Debian 12 has 2.9. For an older one, a command of the same name

@@ -1,17 +1,37 @@
 import react from "@vitejs/plugin-react";
-import { defineConfig, loadEnv } from "vite";
+import { defineConfig, loadEnv, type Plugin } from "vite";
+
+// Cloudscape's style sheet holds its fonts as data: URLs, which the CSP forbids and
+// everybody would load; as files, a page loads the ones that it shows.
+function fontFiles(): Plugin {
+  return {
+    name: "font-files",
+    enforce: "post",
+    generateBundle(_, bundle) {
+      for (const sheet of Object.values(bundle)) {
+        if (sheet.type !== "asset" || !sheet.fileName.endsWith(".css")) continue;
+        sheet.source = String(sheet.source).replaceAll(/url\(data:font\/woff2;base64,([^)]+)\)/g, (_, base64: string) => {
+          const source = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+          const file = this.getFileName(this.emitFile({ type: "asset", name: "font.woff2", source }));
+          return `url(${file.replace("assets/", "")})`;
+        });
+      }
+    },
+  };
+}
 
 // The console is served below /console by the Go handler beside this folder, which
 // embeds ../dist. CONSOLE_SERVER is the server that `npm run dev` talks to.
 export default defineConfig(({ mode }) => ({
   base: "/console/",
-  plugins: [react()],
+  plugins: [react(), fontFiles()],
   build: {
     outDir: "../dist",
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false }, // an inline script, which the CSP forbids
     target: "es2023",
+    license: { fileName: "assets/licenses.md" }, // of what the built files contain
   },
   server: {
     host: "127.0.0.1",
