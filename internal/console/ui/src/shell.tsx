@@ -1,5 +1,7 @@
 import AppLayout from "@cloudscape-design/components/app-layout";
 import BreadcrumbGroup from "@cloudscape-design/components/breadcrumb-group";
+import { I18nProvider } from "@cloudscape-design/components/i18n";
+import messages from "@cloudscape-design/components/i18n/messages/all.en";
 import SideNavigation from "@cloudscape-design/components/side-navigation";
 import TopNavigation from "@cloudscape-design/components/top-navigation";
 import { createContext, Suspense, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
@@ -131,7 +133,11 @@ export function Shell({ children }: { children: ReactNode }) {
             items={[{ text: "Private CAs", href: href(at.authorities) }, ...page.crumbs.map((c) => ({ ...c, href: href(c.href) }))]}
           />
         }
-        content={<Suspense fallback={null}>{children}</Suspense>}
+        content={
+          <I18nProvider locale="en" messages={[messages]}>
+            <Suspense fallback={null}>{children}</Suspense>
+          </I18nProvider>
+        }
       />
     </PageContext.Provider>
   );
