@@ -55,7 +55,7 @@ func awsPolicies() []*awsPolicy {
 	user, privileged := issuing("EndEntityCertificate"), issuing("*CACertificate*")
 	kubernetes := policyOf(allowing(anyCA, "acm-pca:DescribeCertificateAuthority", "acm-pca:GetCertificate", "acm-pca:IssueCertificate"))
 	witness := policyOf(allowing(`"*"`, "pcaaudit:GetCheckpoint", "pcaaudit:GetProof"))
-	evidence := allowing(anyCA, "pcaaudit:GetCheckpoint", "pcaaudit:GetProof", "pcaaudit:GetReport")
+	evidence := allowing(anyCA, "pcaaudit:GetCheckpoint", "pcaaudit:GetProof", "pcaaudit:GetReport", "pcaaudit:SearchCertificates")
 	current := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	list := []*awsPolicy{
 		{path: "/", name: "AWSPrivateCAAuditor", document: auditor, version: 1},

@@ -136,7 +136,7 @@ func TestTrapsOfManagedPolicies(t *testing.T) {
 		}
 	}
 	for _, policy := range []string{"PCAAuditor", "PCAFullAccess"} {
-		for _, action := range []string{"pcaaudit:GetProof", "pcaaudit:GetCheckpoint", "pcaaudit:GetReport", "acm-pca:CreateCertificateAuthorityAuditReport", "acm-pca:ListCertificateAuthorities"} {
+		for _, action := range []string{"pcaaudit:GetProof", "pcaaudit:GetCheckpoint", "pcaaudit:GetReport", "pcaaudit:SearchCertificates", "acm-pca:CreateCertificateAuthorityAuditReport", "acm-pca:ListCertificateAuthorities"} {
 			if !h.mayWith(t, dutyOf{action, ""}, "chirograph/"+policy) {
 				t.Errorf("%s may not %s", policy, action)
 			}

@@ -486,15 +486,6 @@ func (s *Service) suspended(ctx context.Context, account string) (bool, error) {
 	return a != nil && a.Status == statusSuspended, nil
 }
 
-// Operator is the server itself acting for an account's owner, which may do
-// everything.
-func (s *Service) Operator(account string) *iam.Principal {
-	return &iam.Principal{
-		Account: account, ARN: s.iamARN(account, "root"), ID: account,
-		Policies: []*iam.Policy{s.managed[s.managedARN("AdministratorAccess")].parsed},
-	}
-}
-
 func (s *Service) iamARN(account, resource string) string {
 	return "arn:" + s.cfg.Partition + ":iam::" + account + ":" + resource
 }

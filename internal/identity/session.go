@@ -35,6 +35,7 @@ type session struct {
 	Transitive     map[string]string `json:"v,omitempty"`
 	SourceIdentity string            `json:"s,omitempty"`
 	Provider       string            `json:"f,omitempty"` // ARN of the OIDC provider
+	Operator       string            `json:"o,omitempty"` // account for which the server itself acts; then there is no Identity
 }
 
 // sessionKey makes an id. Its last characters vouch for the first: ids that
@@ -94,6 +95,13 @@ func (s *Service) openSession(ctx context.Context, id, token string) (*person, e
 	if s.cfg.Now().Unix() >= in.Expires {
 		return nil, fmt.Errorf("session of %s: %w", id, iam.ErrExpiredToken)
 	}
+	if in.Operator != "" {
+		p, err := s.operatorPrincipal(ctx, &in)
+		if err != nil {
+			return nil, err
+		}
+		return &person{secret: secret, token: token, principal: p}, nil
+	}
 	i, err := s.cfg.Records.IdentityByID(ctx, in.Identity)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, invalid
@@ -121,9 +129,7 @@ func (s *Service) sessionPrincipal(ctx context.Context, i *store.Identity, in *s
 	if err != nil {
 		return nil, err
 	}
-	p.Expires = time.Unix(in.Expires, 0).UTC()
-	p.Context["aws:TokenIssueTime"] = []string{time.Unix(in.Issued, 0).UTC().Format(time.RFC3339)}
-	p.Context["aws:MultiFactorAuthPresent"] = []string{"false"} // there are no second factors here
+	dated(p, in)
 	if i.Kind == store.KindUser {
 		p.Session = []*iam.Policy{s.restrictions}
 		return p, nil
@@ -155,6 +161,13 @@ func (s *Service) sessionPrincipal(ctx context.Context, i *store.Identity, in *s
 		p.Session = append(p.Session, policy)
 	}
 	return p, nil
+}
+
+// dated gives a principal what every session has.
+func dated(p *iam.Principal, in *session) {
+	p.Expires = time.Unix(in.Expires, 0).UTC()
+	p.Context["aws:TokenIssueTime"] = []string{time.Unix(in.Issued, 0).UTC().Format(time.RFC3339)}
+	p.Context["aws:MultiFactorAuthPresent"] = []string{"false"} // there are no second factors here
 }
 
 // sessionRestrictions is what a session of GetSessionToken may do of what its
