@@ -1,47 +1,53 @@
 import "@cloudscape-design/global-styles/index.css";
-import { lazy, StrictMode, Suspense } from "react";
+import "./styles.css";
+import { Activity, StrictMode, Suspense, useEffect, useRef } from "react";
 import { createRoot } from "react-dom/client";
-import { BrowserRouter, Navigate, Outlet, Route, Routes, useLocation } from "react-router";
+import { BrowserRouter, Navigate, Route, Routes, useLocation, useNavigate } from "react-router";
 import { apply } from "./appearance";
-import { NotificationsProvider } from "./notifications";
+import { Boundary, later } from "./chunk";
 import { at } from "./routes";
 import { SessionProvider, useSession } from "./session";
 
-const Shell = lazy(() => import("./shell").then((m) => ({ default: m.Shell })));
-const SignIn = lazy(() => import("./pages/sign-in"));
-const Authorities = lazy(() => import("./pages/authorities"));
-const CreateAuthority = lazy(() => import("./pages/create-authority"));
-const AuthorityDetails = lazy(() => import("./pages/authority"));
-const Install = lazy(() => import("./pages/install"));
-const GenerateReport = lazy(() => import("./pages/generate-report"));
-const ReportDetails = lazy(() => import("./pages/report"));
-const CertificateDetails = lazy(() => import("./pages/certificate"));
-const Templates = lazy(() => import("./pages/templates"));
-const NotFound = lazy(() => import("./pages/not-found"));
+const Shell = later(() => import("./shell"));
+const SignIn = later(() => import("./pages/sign-in"));
+const Authorities = later(() => import("./pages/authorities"));
+const CreateAuthority = later(() => import("./pages/create-authority"));
+const AuthorityDetails = later(() => import("./pages/authority"));
+const Install = later(() => import("./pages/install"));
+const GenerateReport = later(() => import("./pages/generate-report"));
+const ReportDetails = later(() => import("./pages/report"));
+const CertificateDetails = later(() => import("./pages/certificate"));
+const Templates = later(() => import("./pages/templates"));
+const NotFound = later(() => import("./pages/not-found"));
 
-/** What is there for people who are signed in; others sign in first, and come back. */
-function SignedIn() {
-  const { session } = useSession();
+/**
+ * The sign-in page, and the pages for people who are signed in. When a session
+ * ends while it is used, its page stays, hidden, below the sign-in page: the
+ * same principal finds it again as it was, with what was typed.
+ */
+function Pages() {
+  const { session, ended, left } = useSession();
   const location = useLocation();
-  if (session === undefined) return null;
-  if (session === null) return <Navigate to="/sign-in" replace state={{ from: location.pathname + location.search }} />;
-  return (
-    <Shell>
-      <Outlet />
-    </Shell>
-  );
-}
+  const navigate = useNavigate();
+  const signingIn = location.pathname === at.signIn;
+  const place = useRef(location);
+  if (!signingIn) place.current = location;
 
-apply();
-createRoot(document.getElementById("root")!).render(
-  <StrictMode>
-    <BrowserRouter basename="/console">
-      <SessionProvider>
-        <NotificationsProvider>
-          <Suspense fallback={null}>
-            <Routes>
-              <Route path="/sign-in" element={<SignIn />} />
-              <Route element={<SignedIn />}>
+  useEffect(() => {
+    if (session !== null || signingIn) return;
+    navigate(at.signIn, { replace: true, state: left ? null : { from: location.pathname + location.search } });
+  }, [session, left, signingIn, location, navigate]);
+
+  const principal = (session ?? ended)?.arn;
+  const held = place.current.pathname !== at.signIn;
+  return (
+    <>
+      {signingIn && session !== undefined && <SignIn />}
+      {principal && held && (
+        <Activity key={principal} mode={session && !signingIn ? "visible" : "hidden"}>
+          <Shell>
+            <Boundary key={place.current.pathname}>
+              <Routes location={place.current}>
                 <Route index element={<Navigate to={at.authorities} replace />} />
                 <Route path="/authorities" element={<Authorities />} />
                 <Route path="/authorities/create" element={<CreateAuthority />} />
@@ -52,11 +58,26 @@ createRoot(document.getElementById("root")!).render(
                 <Route path="/authorities/:account/:ca/certificates/:serial" element={<CertificateDetails />} />
                 <Route path="/templates" element={<Templates />} />
                 <Route path="*" element={<NotFound />} />
-              </Route>
-            </Routes>
+              </Routes>
+            </Boundary>
+          </Shell>
+        </Activity>
+      )}
+    </>
+  );
+}
+
+apply();
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <BrowserRouter basename="/console">
+      <Boundary>
+        <SessionProvider>
+          <Suspense fallback={null}>
+            <Pages />
           </Suspense>
-        </NotificationsProvider>
-      </SessionProvider>
+        </SessionProvider>
+      </Boundary>
     </BrowserRouter>
   </StrictMode>,
 );

@@ -16,13 +16,13 @@ export function NotificationsProvider({ children }: { children: ReactNode }) {
       header,
       content,
       dismissible: true,
-      dismissLabel: "Dismiss",
+      dismissLabel: `Dismiss: ${header}`,
       ariaRole: type === "error" ? "alert" : "status",
       onDismiss: () => setItems((old) => old.filter((i) => i.id !== id)),
     };
     setItems((old) => [item, ...old].slice(0, 5));
   }, []);
-  const bar = <Flashbar items={items} i18nStrings={{ ariaLabel: "Notifications" }} />;
+  const bar = <Flashbar items={items} stackItems i18nStrings={{ ariaLabel: "Notifications" }} />;
   const value = useMemo(() => ({ notify, bar }), [notify, items]);
   return <Context.Provider value={value}>{children}</Context.Provider>;
 }

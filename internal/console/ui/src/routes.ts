@@ -2,6 +2,7 @@ import { accountOf, idOf } from "./text";
 
 /** Where things are; all below /console, which the router knows. */
 export const at = {
+  signIn: "/sign-in",
   authorities: "/authorities",
   create: "/authorities/create",
   templates: "/templates",

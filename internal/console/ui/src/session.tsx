@@ -1,12 +1,14 @@
-import { createContext, useCallback, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
-import { api, useToken, type Session, type Settings } from "./api";
+import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { api, isSessionOver, useToken, type Session, type Settings } from "./api";
 
 type State = {
   settings: Settings | null;
   /** undefined: not known yet; null: nobody is signed in. */
   session: Session | null | undefined;
-  /** The session ended while it was used. */
-  expired: boolean;
+  /** The session that ended while it was used: its pages wait, hidden, for the same principal. */
+  ended: Session | null;
+  /** Whoever was signed in has signed out. */
+  left: boolean;
   signIn(accessKeyId: string, secretAccessKey: string, sessionToken: string): Promise<void>;
   signOut(): Promise<void>;
 };
@@ -16,51 +18,57 @@ const Context = createContext<State | null>(null);
 export function SessionProvider({ children }: { children: ReactNode }) {
   const [settings, setSettings] = useState<Settings | null>(null);
   const [session, setSession] = useState<Session | null | undefined>(undefined);
-  const [expired, setExpired] = useState(false);
+  const [ended, setEnded] = useState<Session | null>(null);
+  const [left, setLeft] = useState(false);
+  const current = useRef<Session | null>(null);
 
-  const begin = useCallback((s: Session | null) => {
-    useToken(s?.csrf ?? "", () => {
-      setExpired(true);
-      setSession(null);
-    });
-    setSession(s);
-    if (s) setExpired(false);
+  const over = useCallback(() => {
+    if (current.current) setEnded(current.current);
+    current.current = null;
+    setSession(null);
   }, []);
+  const begin = useCallback(
+    (s: Session | null) => {
+      useToken(s?.csrf ?? "", over);
+      current.current = s;
+      setSession(s);
+      setEnded(null);
+      setLeft(false);
+    },
+    [over],
+  );
 
   useEffect(() => {
     api.settings().then(setSettings, () => {});
     api.session().then(begin, () => begin(null));
   }, [begin]);
 
-  // A page that nobody touches finds out, too, that its session is over.
+  // A page that nobody touches finds out, too, that its session is over, or that another tab began another.
   useEffect(() => {
     if (!session) return;
-    const timer = window.setInterval(() => {
+    const look = () =>
       api.session().then(
-        (s) => setSession((old) => (old && old.arn === s.arn && old.csrf === s.csrf ? { ...old, idleExpires: s.idleExpires } : s)),
-        (e: { status?: number }) => {
-          if (e.status === 401) {
-            setExpired(true);
-            begin(null);
-          }
-        },
+        (s) => current.current && s.csrf !== current.current.csrf && begin(s),
+        (e: unknown) => isSessionOver(e) && over(),
       );
-    }, Math.min(60_000, Math.max(2_000, ((settings?.idleSeconds ?? 1800) * 1000) / 4)));
+    const timer = window.setInterval(look, Math.min(60_000, Math.max(2_000, ((settings?.idleSeconds ?? 1800) * 1000) / 4)));
     return () => window.clearInterval(timer);
-  }, [session?.csrf, settings?.idleSeconds, begin]);
+  }, [session, settings?.idleSeconds, begin, over]);
 
   const state = useMemo<State>(
     () => ({
       settings,
       session,
-      expired,
+      ended,
+      left,
       signIn: async (id, secret, token) => begin(await api.signIn(id, secret, token)),
       signOut: async () => {
         await api.signOut().catch(() => {}); // a session that is over already is as good
         begin(null);
+        setLeft(true);
       },
     }),
-    [settings, session, expired, begin],
+    [settings, session, ended, left, begin],
   );
   return <Context.Provider value={state}>{children}</Context.Provider>;
 }
@@ -73,7 +81,8 @@ export function useSession(): State {
 
 /** The session, on pages that are there for people who are signed in. */
 export function useSignedIn(): Session {
-  const { session } = useSession();
-  if (!session) throw new Error("nobody is signed in");
-  return session;
+  const { session, ended } = useSession();
+  const s = session ?? ended;
+  if (!s) throw new Error("nobody is signed in");
+  return s;
 }

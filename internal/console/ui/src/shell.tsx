@@ -1,13 +1,15 @@
 import AppLayout from "@cloudscape-design/components/app-layout";
+import Box from "@cloudscape-design/components/box";
 import BreadcrumbGroup from "@cloudscape-design/components/breadcrumb-group";
 import { I18nProvider } from "@cloudscape-design/components/i18n";
 import messages from "@cloudscape-design/components/i18n/messages/all.en";
 import SideNavigation from "@cloudscape-design/components/side-navigation";
 import TopNavigation from "@cloudscape-design/components/top-navigation";
-import { createContext, Suspense, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
+import { createContext, Suspense, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useLocation, useNavigate } from "react-router";
 import { appearance, apply, type Appearance } from "./appearance";
-import { useNotifications } from "./notifications";
+import { preload } from "./chunk";
+import { NotificationsProvider, useNotifications } from "./notifications";
 import { at } from "./routes";
 import { useSession } from "./session";
 
@@ -39,16 +41,59 @@ export function useFollow() {
 /** A Cloudscape href: the router's path as the browser knows it, so that it opens in a new tab, too. */
 export const href = (path: string) => `/console${path}`;
 
-export function Shell({ children }: { children: ReactNode }) {
+/**
+ * useHeadingFocus moves the focus to the new page's heading, so that a screen
+ * reader begins there. A heading that comes later is waited for, until people
+ * do something of their own.
+ */
+function useHeadingFocus(path: string) {
+  const before = useRef(path);
+  useEffect(() => {
+    if (before.current === path) return; // the first page, which the browser has announced
+    before.current = path;
+    window.scrollTo(0, 0);
+    const take = () => {
+      const heading = document.querySelector<HTMLElement>("main h1");
+      if (!heading) return false;
+      heading.tabIndex = -1;
+      heading.focus({ preventScroll: true });
+      return true;
+    };
+    if (take()) return;
+    const seen = new MutationObserver(() => take() && stop());
+    const stop = () => {
+      seen.disconnect();
+      for (const event of ["keydown", "pointerdown"]) window.removeEventListener(event, stop, true);
+    };
+    seen.observe(document.body, { childList: true, subtree: true });
+    for (const event of ["keydown", "pointerdown"]) window.addEventListener(event, stop, true);
+    return stop;
+  }, [path]);
+}
+
+export default function Shell({ children }: { children: ReactNode }) {
+  return (
+    <I18nProvider locale="en" messages={[messages]}>
+      <NotificationsProvider>
+        <Frame>{children}</Frame>
+      </NotificationsProvider>
+    </I18nProvider>
+  );
+}
+
+function Frame({ children }: { children: ReactNode }) {
   const { session, settings, signOut } = useSession();
   const { bar } = useNotifications();
   const location = useLocation();
+  const navigate = useNavigate();
   const follow = useFollow();
   const [page, setPage] = useState<{ crumbs: Crumb[]; width?: number }>({ crumbs: [] });
   const [look, setLook] = useState<Appearance>(appearance);
   const [open, setOpen] = useState(() => window.innerWidth > 1000);
   const set = useMemo(() => (crumbs: Crumb[], width?: number) => setPage({ crumbs, width }), []);
   const name = session?.arn.split(/[:/]/).slice(6).join("/") ?? "";
+  useHeadingFocus(location.pathname);
+  useEffect(() => preload(() => import("./pages/authority"), () => import("./parts/overview-tab")), []);
 
   function choose(id: string) {
     if (id === "sign-out") return void signOut();
@@ -56,11 +101,20 @@ export function Shell({ children }: { children: ReactNode }) {
     setLook(next);
     apply(next);
   }
+  const option = (id: string, text: string) => ({ id, text, itemType: "checkbox" as const, checked: look.mode === id || look.density === id });
   return (
     <PageContext.Provider value={set}>
       <div id="top">
         <TopNavigation
-          identity={{ href: href(at.authorities), title: "chirograph", logo: { src: "/console/icon.svg", alt: "chirograph" }, onFollow: follow }}
+          identity={{
+            href: href(at.authorities),
+            title: "chirograph",
+            logo: { src: "/console/icon.svg", alt: "" },
+            onFollow: (e) => {
+              e.preventDefault();
+              navigate(at.authorities);
+            },
+          }}
           utilities={[
             {
               type: "menu-dropdown",
@@ -68,40 +122,21 @@ export function Shell({ children }: { children: ReactNode }) {
               ariaLabel: "Appearance",
               title: "Appearance",
               items: [
-                {
-                  id: "modes",
-                  text: "Mode",
-                  items: [
-                    { id: "system", text: "As the system", itemType: "checkbox", checked: look.mode === "system" },
-                    { id: "light", text: "Light", itemType: "checkbox", checked: look.mode === "light" },
-                    { id: "dark", text: "Dark", itemType: "checkbox", checked: look.mode === "dark" },
-                  ],
-                },
-                {
-                  id: "densities",
-                  text: "Density",
-                  items: [
-                    { id: "comfortable", text: "Comfortable", itemType: "checkbox", checked: look.density === "comfortable" },
-                    { id: "compact", text: "Compact", itemType: "checkbox", checked: look.density === "compact" },
-                  ],
-                },
+                { id: "modes", text: "Mode", items: [option("system", "As the system"), option("light", "Light"), option("dark", "Dark")] },
+                { id: "densities", text: "Density", items: [option("comfortable", "Comfortable"), option("compact", "Compact")] },
               ],
               onItemClick: (e) => choose(e.detail.id),
             },
-            { type: "button", text: settings?.region ?? "", disableUtilityCollapse: false },
             {
               type: "menu-dropdown",
               iconName: "user-profile",
               text: name,
-              description: `Account ${session?.account ?? ""}`,
-              items: [
-                { id: "arn", text: session?.arn ?? "", disabled: true },
-                { id: "sign-out", text: "Sign out" },
-              ],
+              title: session?.arn,
+              description: `Account ${session?.account ?? ""}, region ${session?.region ?? ""}`,
+              items: [{ id: "sign-out", text: "Sign out" }],
               onItemClick: (e) => choose(e.detail.id),
             },
           ]}
-          i18nStrings={{ overflowMenuTriggerText: "More", overflowMenuTitleText: "All" }}
         />
       </div>
       <AppLayout
@@ -114,17 +149,25 @@ export function Shell({ children }: { children: ReactNode }) {
         stickyNotifications
         ariaLabels={{ navigation: "Side navigation", navigationClose: "Close side navigation", navigationToggle: "Open side navigation", notifications: "Notifications" }}
         navigation={
-          <SideNavigation
-            header={{ text: "Private CA", href: href(at.authorities) }}
-            activeHref={href(location.pathname.startsWith(at.authorities) ? at.authorities : location.pathname)}
-            onFollow={follow}
-            items={[
-              { type: "link", text: "Private CAs", href: href(at.authorities) },
-              { type: "link", text: "Certificate templates", href: href(at.templates) },
-              { type: "divider" },
-              { type: "link", text: "API health", href: "/healthz", external: true },
-            ]}
-          />
+          <>
+            <SideNavigation
+              header={{ text: "Private CA", href: href(at.authorities) }}
+              activeHref={href(location.pathname.startsWith(at.authorities) ? at.authorities : location.pathname)}
+              onFollow={(e) => {
+                follow(e);
+                if (window.innerWidth <= 688) setOpen(false); // it covers the page there
+              }}
+              items={[
+                { type: "link", text: "Private CAs", href: href(at.authorities) },
+                { type: "link", text: "Certificate templates", href: href(at.templates) },
+              ]}
+            />
+            {settings && (
+              <Box padding={{ horizontal: "xl", vertical: "m" }} color="text-body-secondary" fontSize="body-s">
+                chirograph {settings.version}
+              </Box>
+            )}
+          </>
         }
         breadcrumbs={
           <BreadcrumbGroup
@@ -133,11 +176,7 @@ export function Shell({ children }: { children: ReactNode }) {
             items={[{ text: "Private CAs", href: href(at.authorities) }, ...page.crumbs.map((c) => ({ ...c, href: href(c.href) }))]}
           />
         }
-        content={
-          <I18nProvider locale="en" messages={[messages]}>
-            <Suspense fallback={null}>{children}</Suspense>
-          </I18nProvider>
-        }
+        content={<Suspense fallback={null}>{children}</Suspense>}
       />
     </PageContext.Provider>
   );

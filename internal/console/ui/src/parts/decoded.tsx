@@ -1,12 +1,12 @@
 import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
-import CopyToClipboard from "@cloudscape-design/components/copy-to-clipboard";
 import ExpandableSection from "@cloudscape-design/components/expandable-section";
 import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import type { Decoded } from "../api";
 import { time } from "../text";
+import { Code, Copyable } from "./code";
 
 /** Has the browser save text as a file of that name. */
 export function save(text: string, file: string) {
@@ -18,39 +18,14 @@ export function save(text: string, file: string) {
   window.setTimeout(() => URL.revokeObjectURL(url), 10_000); // the download reads it after click returns
 }
 
-/** A value that people copy: an ARN, a serial number, a digest. */
-export function Copyable({ text, what }: { text: string; what: string }) {
-  if (!text) return <>–</>;
-  return (
-    <CopyToClipboard
-      variant="inline"
-      textToCopy={text}
-      textToDisplay={text}
-      copyButtonAriaLabel={`Copy ${what}`}
-      copySuccessText="Copied"
-      copyErrorText="The browser did not allow to copy"
-    />
-  );
-}
-
-/** Text in PEM form, to read, to copy and to download. what is its name for people, such as "certificate". */
-export function Pem({ text, file, what }: { text: string; file: string; what: string }) {
+/** Text in PEM form, to read, to copy and to download. label is its name for people, such as "certificate". */
+export function Pem({ text, file, label }: { text: string; file: string; label: string }) {
   return (
     <SpaceBetween size="xs">
-      <SpaceBetween size="xs" direction="horizontal">
-        <CopyToClipboard
-          textToCopy={text}
-          copyButtonText={`Copy ${what}`}
-          copySuccessText="Copied"
-          copyErrorText="The browser did not allow to copy"
-        />
-        <Button iconName="download" onClick={() => save(text, file)}>
-          Download {what}
-        </Button>
-      </SpaceBetween>
-      <pre className="text" tabIndex={0} role="region" aria-label={`${what} in PEM form`}>
-        {text}
-      </pre>
+      <Button iconName="download" onClick={() => save(text, file)}>
+        Download {label}
+      </Button>
+      <Code label={label} text={text} />
     </SpaceBetween>
   );
 }
@@ -64,14 +39,14 @@ export function DecodedCertificate({ decoded, file, open = false }: { decoded: D
         items={[
           { label: "Subject", value: decoded.subject || "–" },
           { label: "Issuer", value: decoded.issuer || "–" },
-          { label: "Serial number", value: <Copyable text={decoded.serial} what="serial number" /> },
+          { label: "Serial number", value: decoded.serial ? <Copyable label="serial number" text={decoded.serial} /> : "–" },
           { label: "Not before", value: time(decoded.notBefore) },
           { label: "Not after", value: time(decoded.notAfter) },
           { label: "Key algorithm", value: decoded.keyAlgorithm },
           { label: "Signature algorithm", value: decoded.signatureAlgorithm },
-          { label: "Subject key identifier", value: <Copyable text={decoded.subjectKeyId} what="subject key identifier" /> },
-          { label: "Authority key identifier", value: <Copyable text={decoded.authorityKeyId} what="authority key identifier" /> },
-          { label: "SHA-256 fingerprint", value: <Copyable text={decoded.sha256} what="SHA-256 fingerprint" /> },
+          { label: "Subject key identifier", value: decoded.subjectKeyId ? <Copyable label="subject key identifier" text={decoded.subjectKeyId} /> : "–" },
+          { label: "Authority key identifier", value: decoded.authorityKeyId ? <Copyable label="authority key identifier" text={decoded.authorityKeyId} /> : "–" },
+          { label: "SHA-256 fingerprint", value: decoded.sha256 ? <Copyable label="SHA-256 fingerprint" text={decoded.sha256} /> : "–" },
         ]}
       />
       <Table
@@ -90,7 +65,7 @@ export function DecodedCertificate({ decoded, file, open = false }: { decoded: D
         ]}
       />
       <ExpandableSection headerText="PEM" defaultExpanded={open}>
-        <Pem text={decoded.pem} file={file} what="certificate" />
+        <Pem text={decoded.pem} file={file} label="certificate" />
       </ExpandableSection>
     </SpaceBetween>
   );
