@@ -110,27 +110,32 @@ func (s *Service) checkStatus(ca *store.CertificateAuthority, status pca.Certifi
 // checkSlot is audit-report.md 4: the answer of an earlier call when this is
 // its retry, or the error when another report is in the way.
 func (s *Service) checkSlot(ctx context.Context, r *store.AuditReport) (*pca.CreateCertificateAuthorityAuditReportResponse, error) {
-	last, err := s.cfg.Reports.LastReport(ctx, r.CA)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, reading("the last report of CA", r.CA, err)
+	last, err := s.last(ctx, r.CA)
+	if last == nil || err != nil {
+		return nil, err
 	}
 	if r.Invocation != "" && r.Invocation == last.Invocation && r.Bucket == last.Bucket && r.Format == last.Format &&
 		r.CreatedAt.Before(last.CreatedAt.Add(retryWindow)) {
 		return accepted(last), nil
 	}
+	_, err = busy(last, r)
+	return nil, err
+}
+
+// busy is why a report cannot be created after the last one, and from when on
+// one can, as far as that is known.
+func busy(last, r *store.AuditReport) (from time.Time, err error) {
 	switch next := last.CreatedAt.Add(r.Interval); {
 	case last.Status == pca.AuditReportStatus_CREATING:
-		return nil, pca.Errorf(pca.RequestInProgressException,
+		return time.Time{}, pca.Errorf(pca.RequestInProgressException,
 			"Audit report %s of this certificate authority is being created. Wait until DescribeCertificateAuthorityAuditReport no longer says CREATING, then try again.", last.ID)
 	case last.Status == pca.AuditReportStatus_SUCCESS && r.Interval > 0 && r.CreatedAt.Before(next) && !last.CreatedAt.After(r.CreatedAt.Add(store.ClockSkew)):
-		return nil, pca.Errorf(pca.RequestInProgressException,
+		next = next.Add(time.Second - time.Millisecond).Truncate(time.Second)
+		return next, pca.Errorf(pca.RequestInProgressException,
 			"The last audit report of this certificate authority, %s, was created at %s, and there is at most one every %s. The next one can be created from %s on.",
-			last.ID, last.CreatedAt.Format(time.RFC3339), humane(r.Interval), next.Add(time.Second-time.Millisecond).Truncate(time.Second).Format(time.RFC3339))
+			last.ID, last.CreatedAt.Format(time.RFC3339), humane(r.Interval), next.Format(time.RFC3339))
 	}
-	return nil, nil
+	return time.Time{}, nil
 }
 
 // humane writes 30m0s as 30 minutes.

@@ -2,10 +2,8 @@ package auditreport
 
 import (
 	"context"
-	"errors"
 
 	"chirograph.dev/internal/pca"
-	"chirograph.dev/internal/store"
 )
 
 // DescribeCertificateAuthorityAuditReport tells the status of a report, in
@@ -15,12 +13,9 @@ func (s *Service) DescribeCertificateAuthorityAuditReport(ctx context.Context, i
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.cfg.Reports.Report(ctx, ca.ID, in.AuditReportId)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, pca.Errorf(pca.ResourceNotFoundException, "The certificate authority %s has no audit report %s. Use the AuditReportId that CreateCertificateAuthorityAuditReport returned.", ca.ARN, in.AuditReportId)
-	}
+	r, err := s.Find(ctx, ca.ID, in.AuditReportId)
 	if err != nil {
-		return nil, reading("report", in.AuditReportId, err)
+		return nil, err
 	}
 	return &pca.DescribeCertificateAuthorityAuditReportResponse{
 		AuditReportStatus: r.Status,

@@ -35,6 +35,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	wg.Go(func() { s.tend(ctx) })
+	wg.Go(func() { s.verifyWaiting(ctx) })
 	tick := time.NewTicker(s.again)
 	defer tick.Stop()
 	for {
@@ -285,9 +286,14 @@ func (s *Service) Progress(ctx context.Context, ca, id string) (Progress, error)
 	if err != nil {
 		return Progress{}, reading("report", id, err)
 	}
+	return s.ProgressOf(r), nil
+}
+
+// ProgressOf tells how far the report of a record has come.
+func (s *Service) ProgressOf(r *store.AuditReport) Progress {
 	p := Progress{Status: r.Status, Total: r.TreeSize, Rows: r.Rows, Bytes: r.Bytes, Reason: r.Reason}
 	s.mu.Lock()
-	j := s.jobs[id]
+	j := s.jobs[r.ID]
 	s.mu.Unlock()
 	switch {
 	case r.Status == pca.AuditReportStatus_SUCCESS:
@@ -295,5 +301,5 @@ func (s *Service) Progress(ctx context.Context, ca, id string) (Progress, error)
 	case r.Status == pca.AuditReportStatus_CREATING && j != nil:
 		p.Done, p.Rows, p.Bytes = j.entries.Load(), j.rows.Load(), j.bytes.Load()
 	}
-	return p, nil
+	return p
 }

@@ -37,7 +37,8 @@ type Entries interface {
 // Reports keeps the records of reports; the store is one.
 type Reports interface {
 	Report(ctx context.Context, ca, id string) (*store.AuditReport, error)
-	LastReport(ctx context.Context, ca string) (*store.AuditReport, error)
+	// Reports gives the newest that cover fewer than before entries, newest first.
+	Reports(ctx context.Context, ca string, before uint64, limit int) ([]*store.AuditReport, error)
 	// PreviousReport gives the newest SUCCESS with a checkpoint that covers
 	// fewer than size entries.
 	PreviousReport(ctx context.Context, ca string, size uint64) (*store.AuditReport, error)
@@ -103,6 +104,9 @@ type Config struct {
 	// is kept, and every report is rendered whole. SegmentRecords is needed with it.
 	Segments       func(ctx context.Context, account, caARN string) (client *bucket.Client, bucketName string, err error)
 	SegmentRecords Segments
+	// Certificates gives the certificates, DER, that were ever installed in a CA:
+	// a verification trusts their keys. Nil: none.
+	Certificates func(ctx context.Context, ca *store.CertificateAuthority) ([][]byte, error)
 	// Call identifies the call that ctx belongs to: who calls, and the SDK's
 	// invocation id, empty when there is none. Nil: what awsjson knows.
 	Call func(ctx context.Context) (caller, invocation string)
@@ -134,6 +138,8 @@ type Service struct {
 	// A report of at most one block never waits for a long one.
 	large, small chan struct{}
 	heads        chan struct{} // taken while witnesses are asked
+
+	verifications verifications
 
 	mu      sync.Mutex
 	waiting []*store.AuditReport // accepted, not yet taken by Run
@@ -184,7 +190,8 @@ func New(cfg Config) (*Service, error) {
 	return &Service{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, backoff: time.Second, again: lookAgain,
 		large: make(chan struct{}, 1), small: make(chan struct{}, smallReports), heads: make(chan struct{}, headsAtOnce),
-		jobs: map[string]*job{}, wake: make(chan struct{}, 1),
+		verifications: verifications{jobs: map[string]*verification{}, wake: make(chan struct{}, 1)},
+		jobs:          map[string]*job{}, wake: make(chan struct{}, 1),
 	}, nil
 }
 

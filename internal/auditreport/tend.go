@@ -105,8 +105,8 @@ func (s *Service) tendOnce(ctx context.Context, share int64) error {
 }
 
 func (s *Service) tendSet(ctx context.Context, set store.SegmentSet, share int64) error {
-	last, err := s.cfg.Reports.LastReport(ctx, set.CA)
-	if err != nil {
+	last, err := s.last(ctx, set.CA)
+	if last == nil || err != nil {
 		return err
 	}
 	client, name, err := s.cfg.Segments(ctx, last.Account, last.CAARN)

@@ -316,7 +316,7 @@ func (v *verifier) genuine(k *KnownHead, keys []string) bool {
 func (v *verifier) hashParts(ctx context.Context) error {
 	var next atomic.Int64
 	offsets := v.offsets()
-	return parallel(ctx, v.Workers, func(ctx context.Context) error {
+	return v.parallel(ctx, func(ctx context.Context) error {
 		buf := make([]byte, 1<<20)
 		for {
 			i := int(next.Add(1) - 1)
@@ -383,13 +383,16 @@ func (v *verifier) progress(n int64) {
 	}
 }
 
-// parallel runs f n times and gives the first error.
-func parallel(ctx context.Context, n int, f func(context.Context) error) error {
+// parallel runs f in every worker and gives the first error.
+func (v *verifier) parallel(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	for range n {
+	for range v.Workers {
 		wg.Go(func() {
+			if v.OnWorker != nil {
+				v.OnWorker()
+			}
 			if err := f(ctx); err != nil {
 				cancel(err)
 			}

@@ -133,7 +133,7 @@ func (v *verifier) replay(ctx context.Context) (*replay, error) {
 		return nil, err
 	}
 	l.plan()
-	if err := parallel(ctx, v.Workers, l.work); err != nil {
+	if err := v.parallel(ctx, l.work); err != nil {
 		return nil, v.noLog(ctx, err)
 	}
 	if l.last, err = packs.Reader(); err != nil {

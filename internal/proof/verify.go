@@ -37,6 +37,7 @@ type VerifyConfig struct {
 	OnSample func(SampledRow) error // takes the sampled rows, in their order; nil: they are in the Result
 
 	Workers  int                     // 0 is one for each processor
+	OnWorker func()                  // called by each of them before it works; nil: nothing
 	Progress func(done, total int64) // bytes of the report; called by several goroutines at a time
 }
 
