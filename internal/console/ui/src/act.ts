@@ -32,3 +32,8 @@ export function useAct(): Act {
   const clear = useCallback(() => setError(undefined), []);
   return { running, error, run, clear };
 }
+
+/** A token by which the server knows a repeated request: it answers the first one's result for five minutes. */
+export function idempotencyToken(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+}
