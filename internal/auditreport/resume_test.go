@@ -320,8 +320,11 @@ func (f *forgetful) Append(ctx context.Context, ca string, r certlog.Record) (ui
 	return index, err
 }
 
+// reportRecords are Reports under a name that is not also a method's.
+type reportRecords = Reports
+
 type lostUpdates struct {
-	Reports
+	reportRecords
 	f     *forgetful
 	after bool // the update is stored, its answer lost
 }
@@ -330,13 +333,13 @@ func (l lostUpdates) UpdateReport(ctx context.Context, r *store.AuditReport) err
 	if r.Status == pca.AuditReportStatus_SUCCESS && l.f.updates.Add(-1) >= 0 {
 		if l.after {
 			stored := *r
-			if err := l.Reports.UpdateReport(ctx, &stored); err != nil {
+			if err := l.reportRecords.UpdateReport(ctx, &stored); err != nil {
 				return err
 			}
 		}
 		return errors.New("the answer was lost")
 	}
-	return l.Reports.UpdateReport(ctx, r)
+	return l.reportRecords.UpdateReport(ctx, r)
 }
 
 // TestLostCommit: the record was stored and the call failed; the report is
