@@ -1,5 +1,184 @@
+import Alert from "@cloudscape-design/components/alert";
+import Box from "@cloudscape-design/components/box";
+import Button from "@cloudscape-design/components/button";
+import CollectionPreferences from "@cloudscape-design/components/collection-preferences";
+import Header from "@cloudscape-design/components/header";
+import Link from "@cloudscape-design/components/link";
+import Pagination from "@cloudscape-design/components/pagination";
+import SpaceBetween from "@cloudscape-design/components/space-between";
+import Table, { type TableProps } from "@cloudscape-design/components/table";
+import { useEffect } from "react";
+import { useSearchParams } from "react-router";
+import { api, type Certificate, type CertificatePage, type CertificateQuery } from "../api";
+import { useLoad } from "../load";
+import { usePages } from "../pages-by-cursor";
+import { usePreferences } from "../preferences";
+import { at } from "../routes";
+import { filters, queryOf, type Filter } from "../search";
+import { href, useFollow } from "../shell";
+import { count, templateName, time, words } from "../text";
+import { CertificateFilters } from "./certificate-filters";
+import { CertificateStatus } from "./certificate-status";
+import { Failure } from "./failure";
 import type { TabProps } from "./tab";
 
+const shown = ["serial", "subject", "status", "template", "issuedAt", "notAfter"];
+const names: Record<string, string> = {
+  serial: "Serial number",
+  subject: "Subject",
+  status: "Status",
+  template: "Template",
+  issuedAt: "Issued",
+  notAfter: "Not after",
+  notBefore: "Not before",
+  keyAlgorithm: "Key algorithm",
+  principal: "Requested by",
+  account: "Account",
+  revokedAt: "Revoked",
+  revocationReason: "Revocation reason",
+  index: "Log entry",
+};
+
+/**
+ * One page. A search may answer with less than was asked for, even with nothing,
+ * and go on from there; then it goes on until there is something to show.
+ */
+async function search(ca: string, q: CertificateQuery, limit: number, signal: AbortSignal): Promise<CertificatePage> {
+  const begun = performance.now();
+  const all: CertificatePage = { certificates: [], cursor: q.cursor ?? "", behind: 0 };
+  do {
+    const page = await api.certificates(ca, { ...q, limit: limit - all.certificates.length, cursor: all.cursor }, signal);
+    all.certificates.push(...page.certificates);
+    all.cursor = page.cursor;
+    all.behind = page.behind;
+  } while (all.cursor && all.certificates.length < limit && (all.certificates.length === 0 || performance.now() - begun < 1000));
+  return all;
+}
+
 export default function CertificatesTab({ details }: TabProps) {
-  return <p>{details.authority.Arn}</p>;
+  const arn = details.authority.Arn;
+  const follow = useFollow();
+  const [params, setParams] = useSearchParams();
+  const [preferences, setPreferences] = usePreferences("certificates", {
+    pageSize: 50,
+    wrapLines: false,
+    contentDisplay: Object.keys(names).map((id) => ({ id, visible: shown.includes(id) })),
+  });
+  const limit = preferences.pageSize ?? 50;
+  const query = queryOf(params);
+  const asked = JSON.stringify(query);
+  const pages = usePages(`${arn} ${asked} ${limit}`);
+  const page = useLoad(`${arn} ${asked} ${limit} ${pages.index} ${pages.cursor}`, (signal) => search(arn, { ...query, cursor: pages.cursor }, limit, signal));
+  useEffect(() => {
+    if (page.data) pages.found(page.data.cursor);
+  }, [page.data, pages.found]);
+
+  const set = (changes: Partial<Record<Filter, string>>) =>
+    setParams(
+      (old) => {
+        const next = new URLSearchParams(old);
+        for (const [name, value] of Object.entries(changes)) {
+          if (value) next.set(name, value);
+          else next.delete(name);
+        }
+        return next;
+      },
+      { replace: true },
+    );
+  const clear = () => set(Object.fromEntries(filters.map((f) => [f, ""])));
+  const filtered = filters.some((f) => params.get(f));
+  const certificates = page.data?.certificates ?? [];
+  const behind = page.data?.behind ?? 0;
+
+  const cells: Record<string, (c: Certificate) => React.ReactNode> = {
+    serial: (c) => (
+      <Link href={href(at.certificate(arn, c.serial))} onFollow={follow}>
+        {c.serial}
+      </Link>
+    ),
+    subject: (c) => <span title={c.subject}>{c.subject || "–"}</span>,
+    status: (c) => <CertificateStatus status={c.status} />,
+    template: (c) => templateName(c.template),
+    issuedAt: (c) => time(c.issuedAt),
+    notAfter: (c) => time(c.notAfter),
+    notBefore: (c) => time(c.notBefore),
+    keyAlgorithm: (c) => c.keyAlgorithm || "–",
+    principal: (c) => c.principal || "–",
+    account: (c) => c.account,
+    revokedAt: (c) => time(c.revokedAt),
+    revocationReason: (c) => (c.revocationReason ? words(c.revocationReason) : "–"),
+    index: (c) => count(c.index),
+  };
+  const widths: Record<string, number> = { serial: 380, subject: 320, status: 120, template: 260, principal: 320, account: 150, index: 120 };
+  const columns = Object.keys(names).map<TableProps.ColumnDefinition<Certificate>>((id) => ({
+    id,
+    header: names[id],
+    cell: cells[id]!,
+    width: widths[id] ?? 210,
+    minWidth: 90,
+    isRowHeader: id === "serial",
+  }));
+  return (
+    <SpaceBetween size="m">
+      {behind > 0 && (
+        <Alert type="info" action={<Button onClick={page.reload}>Search again</Button>}>
+          The search index is {count(behind)} log {behind === 1 ? "entry" : "entries"} behind: what happened last may not be found yet. Audit reports do not depend on it.
+        </Alert>
+      )}
+      <Failure error={page.error} header="The certificates could not be searched" />
+      <Table<Certificate>
+        header={
+          <Header
+            variant="h2"
+            counter={filtered ? undefined : `(${count(details.issued)})`}
+            description="Every certificate that this private CA has issued, newest first."
+            actions={<Button iconName="refresh" ariaLabel="Search again" loading={page.loading} onClick={page.reload} />}
+          >
+            Certificates
+          </Header>
+        }
+        filter={<CertificateFilters params={params} set={set} clear={clear} />}
+        pagination={<Pagination {...pages.props} openEnd={pages.more} disabled={page.loading} />}
+        preferences={
+          <CollectionPreferences
+            title="Preferences"
+            confirmLabel="Confirm"
+            cancelLabel="Cancel"
+            preferences={preferences}
+            onConfirm={(e) => setPreferences(e.detail)}
+            pageSizePreference={{ title: "Page size", options: [20, 50, 100].map((value) => ({ value, label: `${value} certificates` })) }}
+            wrapLinesPreference={{ label: "Wrap lines", description: "Show whole subjects, on several lines" }}
+            contentDisplayPreference={{ title: "Columns", options: Object.entries(names).map(([id, label]) => ({ id, label, alwaysVisible: id === "serial" })) }}
+          />
+        }
+        items={certificates}
+        trackBy="index"
+        loading={page.loading && !page.data}
+        loadingText="Searching the certificates"
+        wrapLines={preferences.wrapLines}
+        columnDefinitions={columns}
+        columnDisplay={preferences.contentDisplay}
+        resizableColumns
+        stickyColumns={{ first: 0 }}
+        enableKeyboardNavigation
+        ariaLabels={{ tableLabel: "Certificates" }}
+        renderAriaLive={({ firstIndex, lastIndex }) => (certificates.length ? `Certificates ${firstIndex} to ${lastIndex} of this page are shown.` : "No certificates.")}
+        empty={page.error ? null : <Empty filtered={filtered} clear={clear} />}
+      />
+    </SpaceBetween>
+  );
+}
+
+function Empty({ filtered, clear }: { filtered: boolean; clear(): void }) {
+  return (
+    <Box textAlign="center">
+      <SpaceBetween size="m">
+        <div>
+          <Box variant="strong">{filtered ? "No matches" : "No certificates"}</Box>
+          <Box color="text-body-secondary">{filtered ? "No certificate is like this." : "This private CA has issued none yet."}</Box>
+        </div>
+        {filtered && <Button onClick={clear}>Clear filters</Button>}
+      </SpaceBetween>
+    </Box>
+  );
 }
