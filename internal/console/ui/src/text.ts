@@ -50,3 +50,6 @@ export function words(constant: string): string {
   const s = constant.toLowerCase().replaceAll("_", " ");
   return s.charAt(0).toUpperCase() + s.slice(1);
 }
+
+/** The usage mode of a CA, as AWS' console says it. */
+export const modeName = (mode: string | undefined) => (mode === "SHORT_LIVED_CERTIFICATE" ? "Short-lived certificate" : "General-purpose");

@@ -1,3 +1,271 @@
+import { useCollection } from "@cloudscape-design/collection-hooks";
+import Box from "@cloudscape-design/components/box";
+import Button from "@cloudscape-design/components/button";
+import CollectionPreferences, { type CollectionPreferencesProps } from "@cloudscape-design/components/collection-preferences";
+import Header from "@cloudscape-design/components/header";
+import Link from "@cloudscape-design/components/link";
+import Pagination from "@cloudscape-design/components/pagination";
+import PropertyFilter from "@cloudscape-design/components/property-filter";
+import SpaceBetween from "@cloudscape-design/components/space-between";
+import Table, { type TableProps } from "@cloudscape-design/components/table";
+import { useState, type ReactNode } from "react";
+import { useNavigate } from "react-router";
+import { api, type OverviewRow } from "../api";
+import { useLoad } from "../load";
+import { AuthorityActions } from "../parts/authority-actions";
+import { AuthorityStatus } from "../parts/authority-status";
+import { LoadFailure } from "../parts/loading";
+import { ReportStatus } from "../parts/report-status";
+import { useMay } from "../permissions";
+import { at } from "../routes";
+import { useSignedIn } from "../session";
+import { href, useFollow, usePage } from "../shell";
+import { count, day, idOf, modeName, subject, time, words } from "../text";
+
+/** A CA as the table has it: what columns show, what is searched for, and what is sorted by. */
+type Row = OverviewRow & {
+  subject: string;
+  id: string;
+  owner: string;
+  type: string;
+  status: string;
+  mode: string;
+  key: string;
+  expires: number;
+  reported: number;
+};
+
+const rowOf = (o: OverviewRow): Row => ({
+  ...o,
+  subject: subject(o.authority.CertificateAuthorityConfiguration.Subject),
+  id: idOf(o.authority.Arn),
+  owner: o.authority.OwnerAccount,
+  type: words(o.authority.Type),
+  status: words(o.authority.Status),
+  mode: modeName(o.authority.UsageMode),
+  key: o.authority.CertificateAuthorityConfiguration.KeyAlgorithm.replaceAll("_", " "),
+  expires: o.authority.NotAfter ?? 0,
+  reported: o.lastReport ? Date.parse(o.lastReport.createdAt) : 0,
+});
+
+const preferencesKey = "chirograph-authorities";
+const sizes = [10, 25, 50, 100];
+const columns = ["subject", "id", "owner", "type", "status", "mode", "key", "expires", "issued", "revoked", "reported"] as const;
+const labels: Record<(typeof columns)[number], string> = {
+  subject: "Subject",
+  id: "ID",
+  owner: "Owner account",
+  type: "Type",
+  status: "Status",
+  mode: "Mode",
+  key: "Key algorithm",
+  expires: "Expires",
+  issued: "Issued",
+  revoked: "Revoked",
+  reported: "Last report",
+};
+
+type Preferences = { pageSize: number; visible: string[]; wrapLines: boolean };
+
+function preferences(): Preferences {
+  const standard: Preferences = { pageSize: 25, visible: [...columns], wrapLines: false };
+  try {
+    const kept = JSON.parse(localStorage.getItem(preferencesKey) ?? "{}") as Partial<Preferences>;
+    return {
+      pageSize: sizes.includes(kept.pageSize ?? 0) ? kept.pageSize! : standard.pageSize,
+      visible: Array.isArray(kept.visible) ? columns.filter((c) => c === "subject" || kept.visible!.includes(c)) : standard.visible,
+      wrapLines: kept.wrapLines === true,
+    };
+  } catch {
+    return standard; // somebody else wrote there
+  }
+}
+
+/** The CAs of the account, and those that others share with it. */
 export default function Authorities() {
-  return <h1>Authorities</h1>;
+  usePage([]);
+  const navigate = useNavigate();
+  const follow = useFollow();
+  const session = useSignedIn();
+  const may = useMay("*", ["acm-pca:CreateCertificateAuthority"]);
+  const overview = useLoad("overview", api.overview);
+  const [chosen, choose] = useState<Preferences>(preferences);
+  const rows = overview.data?.authorities.map(rowOf) ?? [];
+  const forbidden = may("acm-pca:CreateCertificateAuthority");
+  const create = (variant: "primary" | "normal") => (
+    <Button
+      variant={variant}
+      href={href(at.create)}
+      disabled={forbidden !== ""}
+      disabledReason={forbidden || undefined}
+      onClick={(e) => {
+        if (e.detail.ctrlKey || e.detail.metaKey || e.detail.shiftKey) return;
+        e.preventDefault();
+        navigate(at.create);
+      }}
+    >
+      Create private CA
+    </Button>
+  );
+  const { items, collectionProps, propertyFilterProps, paginationProps, filteredItemsCount, actions } = useCollection(rows, {
+    propertyFiltering: {
+      filteringProperties: [
+        ...(["subject", "id", "owner"] as const).map((key) => ({ key, propertyLabel: labels[key], groupValuesLabel: `${labels[key]} values`, operators: [":", "!:", "=", "!="] as const })),
+        ...(["status", "type", "mode", "key"] as const).map((key) => ({ key, propertyLabel: labels[key], groupValuesLabel: `${labels[key]} values`, operators: ["=", "!=", ":"] as const })),
+      ],
+      empty: (
+        <Empty title="No private CAs" text="A private CA issues certificates for your own servers, devices and people.">
+          {create("normal")}
+        </Empty>
+      ),
+      noMatch: (
+        <Empty title="No matches" text="No private CA is like this.">
+          <Button onClick={() => actions.setPropertyFiltering({ tokens: [], operation: "and" })}>Clear filter</Button>
+        </Empty>
+      ),
+    },
+    pagination: { pageSize: chosen.pageSize },
+    sorting: { defaultState: { sortingColumn: { sortingField: "subject" } } },
+    selection: { trackBy: (r) => r.authority.Arn, keepSelection: true },
+  });
+  const selected = collectionProps.selectedItems?.[0];
+
+  const definitions: TableProps.ColumnDefinition<Row>[] = [
+    {
+      id: "subject",
+      header: labels.subject,
+      sortingField: "subject",
+      isRowHeader: true,
+      minWidth: 180,
+      cell: (r) => (
+        <Link href={href(at.authority(r.authority.Arn))} onFollow={follow}>
+          {r.subject}
+        </Link>
+      ),
+    },
+    { id: "id", header: labels.id, sortingField: "id", minWidth: 130, cell: (r) => r.id },
+    { id: "owner", header: labels.owner, sortingField: "owner", cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
+    { id: "type", header: labels.type, sortingField: "type", cell: (r) => r.type },
+    { id: "status", header: labels.status, sortingField: "status", minWidth: 120, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
+    { id: "mode", header: labels.mode, sortingField: "mode", cell: (r) => r.mode },
+    { id: "key", header: labels.key, sortingField: "key", cell: (r) => r.key },
+    { id: "expires", header: labels.expires, sortingField: "expires", cell: (r) => day(r.authority.NotAfter) },
+    { id: "issued", header: labels.issued, sortingField: "issued", cell: (r) => <Figure n={r.issued} /> },
+    { id: "revoked", header: labels.revoked, sortingField: "revoked", cell: (r) => <Figure n={r.revoked} /> },
+    {
+      id: "reported",
+      header: labels.reported,
+      sortingField: "reported",
+      minWidth: 150,
+      cell: (r) => {
+        if (!r.lastReport) return "–";
+        if (r.lastReport.status !== "SUCCESS") return <ReportStatus report={r.lastReport} />;
+        return (
+          <Link href={href(at.report(r.authority.Arn, r.lastReport.id))} onFollow={follow} ariaLabel={`Report of ${time(r.lastReport.createdAt)}`}>
+            {time(r.lastReport.createdAt)}
+          </Link>
+        );
+      },
+    },
+  ];
+
+  function keep(p: CollectionPreferencesProps.Preferences<unknown>) {
+    const next: Preferences = {
+      pageSize: p.pageSize ?? chosen.pageSize,
+      visible: [...(p.visibleContent ?? chosen.visible)],
+      wrapLines: p.wrapLines ?? false,
+    };
+    localStorage.setItem(preferencesKey, JSON.stringify(next));
+    choose(next);
+  }
+  const table = (
+    <Table
+      {...collectionProps}
+      variant="full-page"
+      stickyHeader
+      resizableColumns={false}
+      selectionType="single"
+      columnDefinitions={definitions}
+      columnDisplay={columns.map((id) => ({ id, visible: chosen.visible.includes(id) }))}
+      wrapLines={chosen.wrapLines}
+      items={items}
+      loading={overview.loading && !overview.data}
+      loadingText="Reading the private CAs"
+      ariaLabels={{
+        tableLabel: "Private CAs",
+        selectionGroupLabel: "Choose a private CA",
+        itemSelectionLabel: (_, r) => `Choose ${r.subject}`,
+      }}
+      empty={overview.error ? <LoadFailure of={overview} what="private CAs" /> : collectionProps.empty}
+      header={
+        <Header
+          variant="awsui-h1-sticky"
+          counter={overview.data ? `(${count(rows.length)})` : undefined}
+          description={`Certificate authorities of account ${session.account}, and those that are shared with it.`}
+          actions={
+            <SpaceBetween direction="horizontal" size="xs">
+              <Button iconName="refresh" ariaLabel="Refresh" loading={overview.loading && overview.data !== undefined} onClick={overview.reload} />
+              <AuthorityActions
+                authority={selected?.authority}
+                reportAllowed={selected?.reportAllowed}
+                shared={selected?.shared ?? false}
+                onChanged={overview.reload}
+              />
+              {create("primary")}
+            </SpaceBetween>
+          }
+        >
+          Private CAs
+        </Header>
+      }
+      filter={
+        <PropertyFilter
+          {...propertyFilterProps}
+          filteringPlaceholder="Find private CAs"
+          filteringAriaLabel="Find private CAs"
+          countText={`${count(filteredItemsCount ?? 0)} ${filteredItemsCount === 1 ? "match" : "matches"}`}
+          expandToViewport
+        />
+      }
+      pagination={<Pagination {...paginationProps} />}
+      preferences={
+        <CollectionPreferences
+          preferences={{ pageSize: chosen.pageSize, visibleContent: chosen.visible, wrapLines: chosen.wrapLines }}
+          onConfirm={(e) => keep(e.detail)}
+          pageSizePreference={{ options: sizes.map((n) => ({ value: n, label: `${n} private CAs` })) }}
+          wrapLinesPreference={{}}
+          visibleContentPreference={{
+            title: "Columns",
+            options: [{ label: "Private CA", options: columns.map((id) => ({ id, label: labels[id], editable: id !== "subject" })) }],
+          }}
+        />
+      }
+    />
+  );
+  return (
+    <>
+      {overview.error && overview.data && <LoadFailure of={overview} what="private CAs" />}
+      {table}
+    </>
+  );
+}
+
+function Figure({ n }: { n: number }) {
+  return <Box textAlign="right">{count(n)}</Box>;
+}
+
+function Empty({ title, text, children }: { title: string; text: string; children: ReactNode }) {
+  return (
+    <Box margin={{ vertical: "xs" }} textAlign="center" color="inherit">
+      <SpaceBetween size="m">
+        <div>
+          <b>{title}</b>
+          <Box variant="p" color="inherit">
+            {text}
+          </Box>
+        </div>
+        {children}
+      </SpaceBetween>
+    </Box>
+  );
 }

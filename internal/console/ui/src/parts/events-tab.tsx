@@ -1,5 +1,103 @@
+import Box from "@cloudscape-design/components/box";
+import Button from "@cloudscape-design/components/button";
+import Header from "@cloudscape-design/components/header";
+import Link from "@cloudscape-design/components/link";
+import SegmentedControl from "@cloudscape-design/components/segmented-control";
+import SpaceBetween from "@cloudscape-design/components/space-between";
+import Table from "@cloudscape-design/components/table";
+import { useEffect, useState } from "react";
+import { api, type LogEvent } from "../api";
+import { useLoad } from "../load";
+import { at } from "../routes";
+import { href, useFollow } from "../shell";
+import { count, time } from "../text";
+import { LoadFailure } from "./loading";
 import type { TabProps } from "./tab";
 
+/** The entries of a CA's log, newest first. */
 export default function EventsTab({ details }: TabProps) {
-  return <p>{details.authority.Arn}</p>;
+  const [kind, setKind] = useState("administrative");
+  return <Entries key={kind} arn={details.authority.Arn} size={details.logSize} kind={kind} onKind={setKind} />;
+}
+
+type Props = { arn: string; size: number; kind: string; onKind(kind: string): void };
+
+function Entries({ arn, size, kind, onKind }: Props) {
+  const follow = useFollow();
+  const [from, setFrom] = useState("");
+  const page = useLoad(`${arn} ${kind} ${size} ${from}`, (signal) => api.events(arn, from, kind, signal));
+  const [entries, setEntries] = useState<LogEvent[]>([]);
+  useEffect(() => {
+    const next = page.data?.events;
+    if (!next) return;
+    // What was there already stays; a log that grew meanwhile gives some twice.
+    setEntries((old) => (from === "" ? next : [...old, ...next.filter((e) => !old.some((o) => o.index === e.index))]));
+  }, [page.data, from]);
+  useEffect(() => setFrom(""), [size]);
+
+  return (
+    <SpaceBetween size="m">
+      {page.error && <LoadFailure of={page} what="log" />}
+      <Table<LogEvent>
+        ariaLabels={{ tableLabel: "Events" }}
+        items={entries}
+        trackBy={(e) => String(e.index)}
+        loading={page.loading && entries.length === 0}
+        loadingText="Reading the log"
+        wrapLines
+        empty={
+          <Box textAlign="center" color="inherit">
+            No events
+          </Box>
+        }
+        header={
+          <Header
+            variant="h2"
+            description={`The log of the private CA, newest first. It has ${count(size)} entries.`}
+            actions={
+              <SegmentedControl
+                label="Kinds of events"
+                selectedId={kind}
+                onChange={(e) => onKind(e.detail.selectedId)}
+                options={[
+                  { id: "administrative", text: "Administrative" },
+                  { id: "", text: "All" },
+                ]}
+              />
+            }
+          >
+            Events
+          </Header>
+        }
+        columnDefinitions={[
+          { id: "time", header: "Time", minWidth: 170, cell: (e) => time(e.time) },
+          { id: "event", header: "Event", isRowHeader: true, minWidth: 160, cell: (e) => e.label },
+          { id: "detail", header: "Details", minWidth: 220, cell: (e) => <span className="value">{e.detail || "–"}</span> },
+          {
+            id: "serial",
+            header: "Serial number",
+            minWidth: 160,
+            cell: (e) =>
+              e.serial && (e.type === "ISSUE" || e.type === "REVOKE") ? (
+                <Link href={href(at.certificate(arn, e.serial))} onFollow={follow}>
+                  <span className="value">{e.serial}</span>
+                </Link>
+              ) : (
+                e.serial || "–"
+              ),
+          },
+          { id: "index", header: "Entry", minWidth: 80, cell: (e) => count(e.index) },
+        ]}
+        footer={
+          page.data?.cursor || (from !== "" && page.loading) ? (
+            <Box textAlign="center">
+              <Button loading={page.loading} onClick={() => page.data && setFrom(page.data.cursor)}>
+                Load more
+              </Button>
+            </Box>
+          ) : undefined
+        }
+      />
+    </SpaceBetween>
+  );
 }

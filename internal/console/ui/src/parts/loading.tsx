@@ -7,14 +7,17 @@ import type { Loaded } from "../load";
 /** What is shown of something that comes from the server: that it is on its way, that it does not come, or it. */
 export function Loading<T>({ of, what, children }: { of: Loaded<T>; what: string; children: (data: T) => ReactNode }) {
   if (of.data !== undefined) return children(of.data);
-  if (of.error) {
-    return (
-      <div role="alert">
-        <Alert type="error" header={`The ${what} could not be read`} action={<Button onClick={of.reload}>Try again</Button>}>
-          {of.error.message}
-        </Alert>
-      </div>
-    );
-  }
+  if (of.error) return <LoadFailure of={of} what={what} />;
   return <StatusIndicator type="loading">Reading the {what}</StatusIndicator>;
+}
+
+/** Why something does not come, and another try. */
+export function LoadFailure({ of, what }: { of: Loaded<unknown>; what: string }) {
+  return (
+    <div role="alert">
+      <Alert type="error" header={`The ${what} could not be read`} action={<Button onClick={of.reload}>Try again</Button>}>
+        {of.error?.message}
+      </Alert>
+    </div>
+  );
 }

@@ -1,5 +1,102 @@
+import Box from "@cloudscape-design/components/box";
+import Container from "@cloudscape-design/components/container";
+import Header from "@cloudscape-design/components/header";
+import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
+import Link from "@cloudscape-design/components/link";
+import SpaceBetween from "@cloudscape-design/components/space-between";
+import StatusIndicator from "@cloudscape-design/components/status-indicator";
+import type { Report, ReportAllowed } from "../api";
+import { at } from "../routes";
+import { href, useFollow } from "../shell";
+import { count, time } from "../text";
+import { Hierarchy } from "./hierarchy";
+import { ProofStatus, ReportProgress, ReportStatus } from "./report-status";
 import type { TabProps } from "./tab";
 
+/** What a CA has done, and where it stands among others. */
 export default function OverviewTab({ details }: TabProps) {
-  return <p>{details.authority.Arn}</p>;
+  const follow = useFollow();
+  const { authority, issued, revoked, logSize, lastReport, reportAllowed, hierarchy } = details;
+  const arn = authority.Arn;
+  const figure = (n: number, tab: string, what: string) => (
+    <Link href={href(at.authority(arn, tab))} onFollow={follow} variant="awsui-value-large" ariaLabel={`${count(n)} ${what}`}>
+      {count(n)}
+    </Link>
+  );
+  return (
+    <SpaceBetween size="l">
+      <Container header={<Header variant="h2">Activity</Header>}>
+        <KeyValuePairs
+          columns={3}
+          items={[
+            { label: "Certificates issued", value: figure(issued, "certificates", "certificates issued") },
+            { label: "Certificates revoked", value: figure(revoked, "certificates", "certificates revoked") },
+            { label: "Log entries", value: figure(logSize, "events", "log entries") },
+          ]}
+        />
+      </Container>
+      <Container
+        header={
+          <Header
+            variant="h2"
+            actions={
+              <Link href={href(at.authority(arn, "reports"))} onFollow={follow}>
+                All audit reports
+              </Link>
+            }
+          >
+            Last audit report
+          </Header>
+        }
+      >
+        <LastReport arn={arn} report={lastReport} allowed={reportAllowed} />
+      </Container>
+      <Container
+        header={
+          <Header variant="h2" description="From the topmost CA that is known, down to those that this one signed.">
+            Hierarchy
+          </Header>
+        }
+      >
+        <Hierarchy root={hierarchy} />
+      </Container>
+    </SpaceBetween>
+  );
+}
+
+function LastReport({ arn, report, allowed }: { arn: string; report: Report | null; allowed: ReportAllowed }) {
+  const follow = useFollow();
+  const next = allowed.allowed ? (
+    <StatusIndicator type="success">Now</StatusIndicator>
+  ) : (
+    <StatusIndicator type="info">{allowed.at ? `From ${time(allowed.at)}` : allowed.reason}</StatusIndicator>
+  );
+  if (!report) {
+    return (
+      <SpaceBetween size="m">
+        <Box color="text-body-secondary">No audit report has been generated.</Box>
+        <KeyValuePairs columns={3} items={[{ label: "The next can be generated", value: next }]} />
+      </SpaceBetween>
+    );
+  }
+  return (
+    <KeyValuePairs
+      columns={3}
+      items={[
+        {
+          label: "Generated",
+          value: (
+            <Link href={href(at.report(arn, report.id))} onFollow={follow}>
+              {time(report.createdAt)}
+            </Link>
+          ),
+        },
+        { label: "Status", value: report.status === "CREATING" ? <ReportProgress report={report} small /> : <ReportStatus report={report} /> },
+        { label: "Rows", value: `${count(report.rows)}, ${count(report.revoked)} of them revoked` },
+        { label: "Log entries covered", value: count(report.entries) },
+        { label: "Proof", value: <ProofStatus report={report} /> },
+        { label: "The next can be generated", value: next },
+      ]}
+    />
+  );
 }
