@@ -69,11 +69,15 @@ type authority struct {
 
 func (i *instance) create(t *testing.T, typ types.CertificateAuthorityType, key types.KeyAlgorithm, sig types.SigningAlgorithm) authority {
 	t.Helper()
+	return i.createNamed(t, typ, key, sig, &types.ASN1Subject{CommonName: aws.String(t.Name()[:min(len(t.Name()), 64)]), Organization: aws.String("Example"), Country: aws.String("US")})
+}
+
+func (i *instance) createNamed(t *testing.T, typ types.CertificateAuthorityType, key types.KeyAlgorithm, sig types.SigningAlgorithm, subject *types.ASN1Subject) authority {
+	t.Helper()
 	in := &acmpca.CreateCertificateAuthorityInput{
 		CertificateAuthorityType: typ,
 		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
-			KeyAlgorithm: key, SigningAlgorithm: sig,
-			Subject: &types.ASN1Subject{CommonName: aws.String(t.Name()[:min(len(t.Name()), 64)]), Organization: aws.String("Example"), Country: aws.String("US")},
+			KeyAlgorithm: key, SigningAlgorithm: sig, Subject: subject,
 		},
 	}
 	out := must(i.pca.CreateCertificateAuthority(t.Context(), in))(t)

@@ -150,6 +150,13 @@ func TestSPIREWithARole(t *testing.T) {
 func (i *instance) subordinate(t *testing.T, root authority, template string) authority {
 	t.Helper()
 	sub := i.create(t, types.CertificateAuthorityTypeSubordinate, types.KeyAlgorithmEcPrime256v1, types.SigningAlgorithmSha256withecdsa)
+	sub.installUnder(t, root, template)
+	return sub
+}
+
+// installUnder makes a pending subordinate CA active: root signs for it.
+func (sub authority) installUnder(t *testing.T, root authority, template string) {
+	t.Helper()
 	// Every level ends before the one above: the same number of years would not
 	// when a second passes between the two.
 	end := root.describe(t).NotAfter.AddDate(0, 0, -1)
@@ -158,10 +165,9 @@ func (i *instance) subordinate(t *testing.T, root authority, template string) au
 		in.Validity = &types.Validity{Type: types.ValidityPeriodTypeAbsolute, Value: aws.Int64(end.Unix())}
 	}))(t)
 	cert, chain := root.get(t, arn)
-	must(i.pca.ImportCertificateAuthorityCertificate(t.Context(), &acmpca.ImportCertificateAuthorityCertificateInput{
+	must(sub.pca.ImportCertificateAuthorityCertificate(t.Context(), &acmpca.ImportCertificateAuthorityCertificateInput{
 		CertificateAuthorityArn: &sub.arn, Certificate: []byte(cert), CertificateChain: []byte(chain),
 	}))(t)
-	return sub
 }
 
 // ackOutcome is what the controller of AWS Controllers for Kubernetes makes of
