@@ -1,1 +1,0 @@
-import{f as e}from"./index-CUt5tZZN.js";var t=e();function n(){return(0,t.jsx)(`h1`,{children:`Report`})}export{n as default};
