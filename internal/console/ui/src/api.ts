@@ -303,8 +303,9 @@ export const api = {
   signIn: (accessKeyId: string, secretAccessKey: string, sessionToken: string) =>
     request<Session>("session", { method: "POST", body: { accessKeyId, secretAccessKey, sessionToken: sessionToken || undefined } }),
   signOut: () => request<void>("session", { method: "DELETE" }),
-  may: (resource: string, actions: string[], signal?: AbortSignal) =>
-    request<{ decisions: Record<string, Decision> }>("may", { method: "POST", body: { resource, actions }, signal }),
+  /** template is IssueCertificate's; without one the default is meant. */
+  may: (resource: string, actions: string[], signal?: AbortSignal, template?: string) =>
+    request<{ decisions: Record<string, Decision> }>("may", { method: "POST", body: { resource, actions, template }, signal }),
   overview: (signal?: AbortSignal) => request<{ authorities: OverviewRow[] }>("overview", { signal }),
   authority: (ca: string, signal?: AbortSignal, background = false) => request<Authority>("authority", { query: { ca }, signal, background }),
   events: (ca: string, cursor: string, kind: string, signal?: AbortSignal) =>

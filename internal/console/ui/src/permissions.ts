@@ -7,20 +7,21 @@ export type Reasons = (action: string) => string;
 /**
  * useMay asks what whoever is signed in may do with a resource. While the answer
  * is on its way nothing is forbidden: the server decides again in any case.
+ * template is what certificates would be issued from; without one the default.
  */
-export function useMay(resource: string, actions: string[]): Reasons {
+export function useMay(resource: string, actions: string[], template?: string): Reasons {
   const [decisions, setDecisions] = useState<Record<string, Decision>>({});
   const wanted = actions.join(" ");
   useEffect(() => {
     if (!resource) return;
     const gone = new AbortController();
     setDecisions({});
-    api.may(resource, wanted.split(" "), gone.signal).then(
+    api.may(resource, wanted.split(" "), gone.signal, template).then(
       (answer) => setDecisions(answer.decisions),
       () => {},
     );
     return () => gone.abort();
-  }, [resource, wanted]);
+  }, [resource, wanted, template]);
   return (action) => {
     const d = decisions[action];
     return d && !d.allowed ? d.reason : "";
