@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
@@ -89,17 +90,25 @@ func SetHeader(ctx context.Context, name, value string) {
 	}
 }
 
+// AddHeader is SetHeader for a header that may stand there more than once.
+func AddHeader(ctx context.Context, name, value string) {
+	if c := from(ctx); c != nil && c.header != nil {
+		c.header.Add(name, value)
+	}
+}
+
 // Authorize checks one more action for the caller of ctx, under the same
 // conditions as the call itself; an operation asks it when it does something
-// that has an action of its own. resource is a CA's ARN or *. A refusal
-// is an AccessDeniedException.
+// that has an action of its own. resource is a CA's ARN or *; about what
+// belongs to another service, such as a bucket, the caller's own policies decide.
+// A refusal is an AccessDeniedException.
 func Authorize(ctx context.Context, action, resource string) error {
 	c := from(ctx)
 	if c == nil || c.handler == nil {
 		return errors.New("awsjson: authorising outside of a call")
 	}
 	account := ""
-	if resource != "*" {
+	if service, _, _ := strings.Cut(action, ":"); resource != "*" && service != "s3" {
 		arn, err := pca.ParseCAARN(resource, c.handler.cfg.Partition)
 		if err != nil {
 			return err

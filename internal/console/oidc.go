@@ -1,0 +1,6 @@
+package console
+
+// OIDC is how people sign in with an OIDC provider.
+type OIDC struct {
+	Name string // shown on the button
+}
