@@ -3,7 +3,10 @@ package auditreport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+
+	"github.com/google/uuid"
 
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/pca"
@@ -49,14 +52,19 @@ func (s *Service) MayUse(account, bucket string) bool {
 }
 
 // Look tells how a bucket stands to the reports of a CA, without trying it, as
-// client's Look does.
-func (s *Service) Look(ctx context.Context, client *bucket.Client, arn pca.ARN, name string) (bucket.Access, error) {
-	r := &store.AuditReport{ID: "00000000-0000-0000-0000-000000000000", CA: arn.CA, CAARN: arn.CAARN(), Account: arn.Account, Bucket: name}
+// client's Look does; nil is the server's own client, which may see all that is
+// the account's.
+func (s *Service) Look(ctx context.Context, client *bucket.Client, arn pca.ARN, name string) (access bucket.Access, err error) {
+	if client == nil {
+		if client, err = s.cfg.Destination(ctx, arn.Account, arn.CAARN()); err != nil {
+			return access, fmt.Errorf("reaching the buckets of CA %s: %w", arn.CA, err)
+		}
+	}
+	r := &store.AuditReport{ID: uuid.Nil.String(), CA: arn.CA, CAARN: arn.CAARN(), Account: arn.Account, Bucket: name}
 	r.Key = "audit-report/" + r.CA + "/" + r.ID + ".json"
 	request := gateRequest(r, false)
 	request.Beside = beside(r, proof.LogFolder(r.CA, 1))
-	access, err := client.Look(ctx, request)
-	if err != nil || !access.Exists {
+	if access, err = client.Look(ctx, request); err != nil || !access.Exists {
 		return access, err
 	}
 	if err := s.notOurs(ctx, r, client); err != nil {
@@ -65,4 +73,27 @@ func (s *Service) Look(ctx context.Context, client *bucket.Client, arn pca.ARN, 
 		access.Allowed, access.Reason = false, "The server's setting audit-allowed-buckets lets no report of the account "+r.Account+" go there."
 	}
 	return access, nil
+}
+
+// Open looks at the object of a report, or with proof.ManifestSuffix at what lies
+// beside it, to read it until ctx ends. A report that is not SUCCESS is an
+// InvalidStateException, an object that is gone a ResourceNotFoundException.
+func (s *Service) Open(ctx context.Context, r *store.AuditReport, suffix string) (*bucket.Reader, error) {
+	if r.Status != pca.AuditReportStatus_SUCCESS {
+		return nil, pca.Errorf(pca.InvalidStateException, "The audit report %s is %s. Only a report that is SUCCESS can be read.", r.ID, r.Status)
+	}
+	client, err := s.cfg.Destination(ctx, r.Account, r.CAARN)
+	if err != nil {
+		return nil, fmt.Errorf("reaching the buckets of CA %s: %w", r.CA, err)
+	}
+	o, err := client.Open(ctx, r.Bucket, r.Account, r.Key+suffix)
+	switch {
+	case errors.Is(err, bucket.ErrNoObject):
+		return nil, &pca.Error{Code: pca.ResourceNotFoundException, Message: fmt.Sprintf("There is no object s3://%s/%s any more: somebody removed it, or the bucket.", r.Bucket, r.Key+suffix), Err: err}
+	case errors.Is(err, bucket.ErrRefused):
+		return nil, &pca.Error{Code: pca.RequestFailedException, Message: "The bucket service does not let this server read the report: its credentials need s3:GetObject there.", Err: err}
+	case err != nil:
+		return nil, &pca.Error{Code: pca.RequestFailedException, Message: fmt.Sprintf("The report could not be read from the bucket %s. Try again, and if it stays so check the bucket endpoint of this server.", r.Bucket), Err: err}
+	}
+	return o, nil
 }

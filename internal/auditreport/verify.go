@@ -33,17 +33,17 @@ const (
 // Verification is the verification of a report that is under way, or else the
 // last one. Its JSON form is kept in the store; part of the format.
 type Verification struct {
-	State      VerificationState
-	Done       int64 // bytes of the report
-	Total      int64
-	StartedAt  time.Time // when it was asked for
-	FinishedAt time.Time // zero while RUNNING
-	Verdicts   []proof.Verdict
-	NotProven  []string // in words
-	Rows       uint64
-	Revoked    uint64
-	Entries    uint64
-	Error      string // in words; of an ERROR
+	State      VerificationState `json:"state"`
+	Done       int64             `json:"done"` // bytes of the report
+	Total      int64             `json:"total"`
+	StartedAt  time.Time         `json:"startedAt,omitzero"`  // when it was asked for
+	FinishedAt time.Time         `json:"finishedAt,omitzero"` // zero while RUNNING
+	Verdicts   []proof.Verdict   `json:"verdicts"`
+	NotProven  []string          `json:"notProven"` // in words
+	Rows       uint64            `json:"rows"`
+	Revoked    uint64            `json:"revoked"`
+	Entries    uint64            `json:"entries"`
+	Error      string            `json:"error"` // in words; of an ERROR
 }
 
 // Failed says whether something about the report is wrong.
@@ -93,7 +93,7 @@ type verification struct {
 }
 
 func (j *verification) state() Verification {
-	return Verification{State: VerificationRunning, Done: j.done.Load(), Total: j.total.Load(), StartedAt: j.asked}
+	return Verification{State: VerificationRunning, Done: j.done.Load(), Total: j.total.Load(), StartedAt: j.asked, Verdicts: []proof.Verdict{}, NotProven: []string{}}
 }
 
 // Verify has a report verified, when its turn comes: what is in the bucket is
@@ -136,7 +136,7 @@ func (s *Service) Verification(ctx context.Context, id string) (Verification, er
 	if j != nil {
 		return j.state(), nil
 	}
-	found := Verification{State: VerificationNone}
+	found := Verification{State: VerificationNone, Verdicts: []proof.Verdict{}, NotProven: []string{}}
 	text, err := s.cfg.Settings.Setting(ctx, settingVerification+id)
 	if errors.Is(err, store.ErrNotFound) {
 		return found, nil
@@ -196,7 +196,7 @@ func (s *Service) verifyOne(ctx context.Context, j *verification) {
 	}
 	switch {
 	case err != nil:
-		out.State, out.Error, out.Verdicts, out.NotProven = VerificationError, whyNotVerified(err), nil, nil
+		out.State, out.Error, out.Verdicts, out.NotProven = VerificationError, whyNotVerified(err), []proof.Verdict{}, []string{}
 		log.WarnContext(ctx, "an audit report could not be verified", "error", err)
 	case out.Failed():
 		log.ErrorContext(ctx, "an audit report is not what was written", "verdicts", out.Verdicts)

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,6 +24,7 @@ import (
 
 	"chirograph.dev/internal/auditreport"
 	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/iam"
@@ -49,6 +51,10 @@ type Records interface {
 	InstalledCertificate(ctx context.Context, ca string, generation int64) (*store.InstalledCertificate, error)
 	// CAs gives every account's CAs for an empty account; see sqlite.DB.
 	CAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)
+	Certificate(ctx context.Context, ca string, serial []byte) (*store.Certificate, error)
+	// Revocations calls yield for the revocations of entries [lo, hi) whose own
+	// entry lies before before.
+	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error
 }
 
 // Config is all that a Console needs.
@@ -65,6 +71,14 @@ type Config struct {
 	// certificates there are without counting them.
 	Reports   *auditreport.Service
 	Inventory *inventory.Index
+
+	// Buckets gives the bucket service that the reports of a CA go to, for
+	// somebody to see buckets and have them made there; decides tells that the
+	// service itself decides what that principal may.
+	Buckets func(ctx context.Context, who *iam.Principal, account, caARN string) (client *bucket.Client, decides bool, err error)
+	// Link gives a URL at which whoever has it downloads the object of a report,
+	// or what lies beside it under a suffix, for as long as life.
+	Link func(ctx context.Context, r *store.AuditReport, suffix string, life time.Duration) (url string, err error)
 
 	// OIDC lets people sign in with an OIDC provider; nil: with access keys alone.
 	OIDC *OIDC
@@ -244,6 +258,8 @@ func (c *Console) routes() map[string]route {
 		"GET authority":  {action: actionDescribe, serve: c.describe},
 		"GET events":     {action: actionGetProof, serve: c.events},
 	}
+	maps.Copy(table, c.reportRoutes())
+	maps.Copy(table, c.certificateRoutes())
 	return table
 }
 

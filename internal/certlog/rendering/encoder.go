@@ -225,3 +225,6 @@ func classifyCSV(b []byte) (class csvClass) {
 	}
 	return class
 }
+
+// Serial is a serial number as reports have it.
+func Serial(serial []byte) string { return string(appendSerial(nil, serial)) }

@@ -1,0 +1,139 @@
+package console
+
+import (
+	"context"
+	"time"
+
+	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/pca"
+)
+
+const (
+	actionListBuckets     = "s3:ListAllMyBuckets"
+	actionGetBucketPolicy = "s3:GetBucketPolicy"
+	actionCreateBucket    = "s3:CreateBucket"
+	actionPutBucketPolicy = "s3:PutBucketPolicy"
+)
+
+// asCaller is the bucket service as the caller reaches it: the embedded one
+// knows who asks and decides; of another one the caller's own policies have to
+// allow the actions on the bucket, and the server asks.
+func (c *Console) asCaller(ctx context.Context, account, caARN, name string, actions ...string) (*bucket.Client, error) {
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, decides, err := c.cfg.Buckets(ctx, p, account, caARN)
+	if err != nil || decides {
+		return client, err
+	}
+	for _, action := range actions {
+		if err := c.authorizeS3(ctx, action, name); err != nil {
+			return nil, err
+		}
+	}
+	return client, nil
+}
+
+// Bucket is a bucket of the list to choose from.
+type Bucket struct {
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// buckets is GET buckets: those of the caller's account that its reports may go to.
+func (c *Console) buckets(ctx context.Context, _ *request) (any, error) {
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := c.asCaller(ctx, p.Account, "", "", actionListBuckets)
+	if err != nil {
+		return nil, err
+	}
+	all, err := client.Buckets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []Bucket{}
+	for _, b := range all {
+		if c.cfg.Reports.MayUse(p.Account, b.Name) {
+			list = append(list, Bucket{b.Name, b.CreatedAt})
+		}
+	}
+	return map[string]any{"buckets": list, "service": client.Name()}, nil
+}
+
+// BucketAccess is how a bucket stands to the reports of a CA.
+type BucketAccess struct {
+	Exists  bool   `json:"exists"`
+	Allowed bool   `json:"allowed"`
+	Reason  string `json:"reason"`
+	Policy  string `json:"policy"` // that it has; empty: none
+	Needed  string `json:"needed"` // that it should have; empty: none is needed
+}
+
+// bucket is GET bucket: what the gate says of a bucket, which is not tried.
+func (c *Console) bucket(ctx context.Context, in *request) (any, error) {
+	arn, err := pca.ParseCAARN(in.Get("ca"), c.cfg.API.Partition)
+	if err != nil {
+		return nil, err
+	}
+	name := in.Get("bucket")
+	if err := bucket.CheckName(name); err != nil {
+		return nil, err
+	}
+	client, err := c.asCaller(ctx, arn.Account, arn.CAARN(), name, actionGetBucketPolicy)
+	if err != nil {
+		return nil, err
+	}
+	return c.look(ctx, client, arn, name)
+}
+
+func (c *Console) look(ctx context.Context, client *bucket.Client, arn pca.ARN, name string) (*BucketAccess, error) {
+	a, err := c.cfg.Reports.Look(ctx, client, arn, name)
+	if err != nil {
+		return nil, err
+	}
+	return &BucketAccess{Exists: a.Exists, Allowed: a.Allowed, Reason: a.Reason, Policy: a.Policy, Needed: a.Needed}, nil
+}
+
+// createBucket is POST bucket: a new bucket for the reports of a CA, which
+// "creates and attaches the necessary policy" (founding document).
+func (c *Console) createBucket(ctx context.Context, in *request) (any, error) {
+	var body struct {
+		CA     string `json:"ca"`
+		Bucket string `json:"bucket"`
+	}
+	if err := in.read(&body); err != nil {
+		return nil, err
+	}
+	arn, err := pca.ParseCAARN(body.CA, c.cfg.API.Partition)
+	if err != nil {
+		return nil, err
+	}
+	if err := bucket.CheckName(body.Bucket); err != nil {
+		return nil, err
+	}
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The bucket becomes the caller's account's, and reports go to buckets of
+	// their CA's account.
+	if p.Account != arn.Account {
+		return nil, pca.Errorf(pca.AccessDeniedException, "The certificate authority %s belongs to the account %s. Sign in to that account to create a bucket for its audit reports.", arn, arn.Account)
+	}
+	client, err := c.asCaller(ctx, arn.Account, arn.CAARN(), body.Bucket, actionCreateBucket, actionPutBucketPolicy)
+	if err != nil {
+		return nil, err
+	}
+	if !c.cfg.Reports.MayUse(arn.Account, body.Bucket) {
+		return nil, pca.Errorf(pca.InvalidArgsException, "Audit reports of the account %s may not go to the bucket %s. Name a bucket that the server's setting audit-allowed-buckets lists for the account.", arn.Account, body.Bucket)
+	}
+	if err := client.CreateBucket(ctx, bucket.CreateBucketRequest{Bucket: body.Bucket, Account: arn.Account, CAARN: arn.CAARN()}); err != nil {
+		return nil, err
+	}
+	// Who may make a bucket need not be one who may look at its policy.
+	return c.look(ctx, nil, arn, body.Bucket)
+}
