@@ -18,7 +18,7 @@ export function Code({ label, text }: { label: string; text: string }) {
     <SpaceBetween size="xxs">
       <CopyToClipboard copyButtonText={`Copy ${label}`} textToCopy={text} copySuccessText="Copied" copyErrorText="It could not be copied. Select the text, and copy it." />
       {/* What scrolls is reached with the keyboard. */}
-      <div ref={box} role="region" aria-label={label} tabIndex={wide ? 0 : undefined} style={{ overflow: "auto", maxBlockSize: "30em" }}>
+      <div ref={box} role="region" aria-label={label} tabIndex={wide ? 0 : undefined} style={{ overflow: "auto", maxBlockSize: "40em" }}>
         <Box variant="pre">{text}</Box>
       </div>
     </SpaceBetween>

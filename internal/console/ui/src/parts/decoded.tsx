@@ -51,7 +51,7 @@ export function DecodedCertificate({ decoded, file, open = false }: { decoded: D
       />
       <Table
         variant="embedded"
-        header={<Box variant="h4">Extensions</Box>}
+        header={<Box variant="h3">Extensions</Box>}
         ariaLabels={{ tableLabel: "Extensions" }}
         items={decoded.extensions}
         trackBy="oid"

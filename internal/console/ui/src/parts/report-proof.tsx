@@ -74,7 +74,10 @@ export function ReportProof({ ca, report, forbidden, onVerified }: Props) {
       }
     >
       <SpaceBetween size="l">
-        <ProofStatus report={report} />
+        <Box>
+          <ProofStatus report={report} />
+          {report.verifiedAt && ` (${time(report.verifiedAt)})`}
+        </Box>
         <Failure error={act.error} header="The verification did not begin" />
         {!forbidden && (
           <Loading of={{ ...read, data: verification }} what="last verification">

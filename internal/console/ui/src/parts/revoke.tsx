@@ -1,8 +1,8 @@
+import Alert from "@cloudscape-design/components/alert";
 import Box from "@cloudscape-design/components/box";
 import FormField from "@cloudscape-design/components/form-field";
 import Select from "@cloudscape-design/components/select";
 import { useState } from "react";
-import Alert from "@cloudscape-design/components/alert";
 import { call, type Certificate } from "../api";
 import { useNotify } from "../notifications";
 import { words } from "../text";
@@ -39,10 +39,10 @@ export function Revoke({ ca, certificate, onClose, onRevoked }: { ca: string; ce
     >
       <Alert type="warning">A revocation cannot be taken back. It is in every audit report from now on, and in the next CRL if this private CA makes them.</Alert>
       <Box>
-        <div style={{ overflowWrap: "anywhere", maxBlockSize: "8em", overflow: "auto" }}>
+        <div className="value">
           <strong>{certificate.subject || "(empty subject)"}</strong>
         </div>
-        <div style={{ overflowWrap: "anywhere" }}>{certificate.serial}</div>
+        <div className="value">{certificate.serial}</div>
       </Box>
       <FormField label="Reason">
         <Select
