@@ -52,6 +52,7 @@ type house struct {
 	buckets *local.Service
 	people  *identity.Service
 
+	s3URL        atomic.Pointer[string] // where clients reach the buckets; known before the house serves
 	destinations sync.Mutex
 	elsewhere    *bucket.Client // of an external destination; nil before its first use
 	beside       *bucket.Client // of the segments in it
@@ -147,6 +148,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		Checkpoints: h.logs, Packs: h.db, Settings: h.db,
 		Authorities:   authorities{h.cas, cfg},
 		Destination:   h.destination,
+		Certificates:  h.installed,
 		AllowBucket:   buckets.allow,
 		Partition:     cfg.Partition,
 		MinInterval:   cfg.AuditMinInterval,
@@ -392,7 +394,14 @@ func (a authorities) Record(ctx context.Context, arn pca.ARN) (*store.Certificat
 
 // destination is the client for the buckets that a CA's reports go to.
 func (h *house) destination(_ context.Context, account, caARN string) (*bucket.Client, error) {
-	cfg := bucket.Config{
+	if h.cfg.Destination != "embedded" {
+		return h.external(&h.elsewhere, h.destinationConfig())
+	}
+	return bucket.New(h.embeddedConfig(account, caARN))
+}
+
+func (h *house) destinationConfig() bucket.Config {
+	return bucket.Config{
 		Region:        h.destinationRegion(),
 		Authorization: bucket.Authorization(h.cfg.DestinationAuthorization),
 		Preflight:     bucket.Preflight(h.cfg.AuditPreflight),
@@ -400,22 +409,25 @@ func (h *house) destination(_ context.Context, account, caARN string) (*bucket.C
 		Retention:     h.cfg.AuditRetention,
 		RetentionMode: bucket.LockMode(h.cfg.AuditRetentionMode),
 	}
-	if h.cfg.Destination != "embedded" {
-		return h.external(&h.elsewhere, cfg)
-	}
+}
+
+// embeddedConfig is the embedded bucket service as a CA writes there.
+func (h *house) embeddedConfig(account, caARN string) bucket.Config {
+	cfg := h.destinationConfig()
 	cfg.Authorization = bucket.AuthorizePolicy
 	cfg.Transport = h.buckets.Transport(&iam.Principal{
 		Account: account, Service: bucket.ServicePrincipal, ARN: bucket.ServicePrincipal,
 		Context: map[string][]string{"aws:SourceAccount": {account}, "aws:SourceArn": {caARN}},
 	})
 	cfg.Owner = h.buckets.Transport(h.people.Operator(account))
-	return bucket.New(cfg)
+	return cfg
 }
 
 // writeClientFiles writes the files that point AWS clients at this server and
 // returns the path of the credentials. The files follow the addresses at every
 // start; profiles that somebody added stay.
 func (h *house) writeClientFiles(where endpoints) (string, error) {
+	h.s3URL.Store(&where.S3)
 	config, credentials, err := clientFiles(h.dataDir)
 	if err != nil {
 		return "", err

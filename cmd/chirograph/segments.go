@@ -90,7 +90,11 @@ func staticCredentials(id, secret string) aws.CredentialsProvider {
 	if id == "" {
 		return nil
 	}
-	return aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(id, secret, ""))
+	return sessionCredentials(id, secret, "")
+}
+
+func sessionCredentials(id, secret, token string) aws.CredentialsProvider {
+	return aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(id, secret, token))
 }
 
 // external makes a client of an external destination once, since it holds
