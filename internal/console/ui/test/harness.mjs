@@ -74,6 +74,12 @@ export const heading = (page, name) => page.getByRole("heading", { name }).first
 export const see = (page, text) => page.getByText(text).filter({ visible: true }).first().waitFor();
 export const press = (page, name) => page.getByRole("button", { name }).filter({ visible: true }).first().click();
 
+/** Chooses from the menu Actions. */
+export async function act(page, name) {
+  await press(page, /^Actions/);
+  await page.getByRole("menuitem", { name, exact: true }).click();
+}
+
 /** Where a page of a CA is. */
 export const place = (arn, rest = "") => `/console/authorities/${arn.split(":")[4]}/${arn.split("/")[1]}${rest}`;
 

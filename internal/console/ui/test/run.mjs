@@ -1,4 +1,6 @@
+import certificates from "./certificates.mjs";
 import { run } from "./harness.mjs";
+import reports from "./reports.mjs";
 import session from "./session.mjs";
 
-await run([...session]);
+await run([...session, ...certificates, ...reports]);
