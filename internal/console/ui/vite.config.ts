@@ -25,6 +25,8 @@ function fontFiles(): Plugin {
 export default defineConfig(({ mode }) => ({
   base: "/console/",
   plugins: [react(), fontFiles()],
+  // Cloudscape's words come parsed; the parser of message formats stays at home.
+  resolve: { alias: [{ find: /^@formatjs\/icu-messageformat-parser$/, replacement: "@formatjs/icu-messageformat-parser/lib/no-parser.js" }] },
   build: {
     outDir: "../dist",
     emptyOutDir: true,

@@ -1,4 +1,4 @@
-import AppLayout from "@cloudscape-design/components/app-layout";
+import AppLayoutToolbar from "@cloudscape-design/components/app-layout-toolbar";
 import Box from "@cloudscape-design/components/box";
 import BreadcrumbGroup from "@cloudscape-design/components/breadcrumb-group";
 import { I18nProvider } from "@cloudscape-design/components/i18n";
@@ -8,7 +8,6 @@ import TopNavigation from "@cloudscape-design/components/top-navigation";
 import { createContext, Suspense, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useLocation, useNavigate } from "react-router";
 import { appearance, apply, type Appearance } from "./appearance";
-import { preload } from "./chunk";
 import { NotificationsProvider, useNotifications } from "./notifications";
 import { at } from "./routes";
 import { useSession } from "./session";
@@ -93,7 +92,6 @@ function Frame({ children }: { children: ReactNode }) {
   const set = useMemo(() => (crumbs: Crumb[], width?: number) => setPage({ crumbs, width }), []);
   const name = session?.arn.split(/[:/]/).slice(6).join("/") ?? "";
   useHeadingFocus(location.pathname);
-  useEffect(() => preload(() => import("./pages/authority"), () => import("./parts/overview-tab")), []);
 
   function choose(id: string) {
     if (id === "sign-out") return void signOut();
@@ -139,7 +137,7 @@ function Frame({ children }: { children: ReactNode }) {
           ]}
         />
       </div>
-      <AppLayout
+      <AppLayoutToolbar
         headerSelector="#top"
         toolsHide
         navigationOpen={open}

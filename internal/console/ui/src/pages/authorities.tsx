@@ -5,12 +5,13 @@ import CollectionPreferences, { type CollectionPreferencesProps } from "@cloudsc
 import Header from "@cloudscape-design/components/header";
 import Link from "@cloudscape-design/components/link";
 import Pagination from "@cloudscape-design/components/pagination";
-import PropertyFilter from "@cloudscape-design/components/property-filter";
 import SpaceBetween from "@cloudscape-design/components/space-between";
+import TextFilter from "@cloudscape-design/components/text-filter";
 import Table, { type TableProps } from "@cloudscape-design/components/table";
 import { useState, type ReactNode } from "react";
 import { useNavigate } from "react-router";
 import { api, type OverviewRow } from "../api";
+import { preload } from "../chunk";
 import { useLoad } from "../load";
 import { AuthorityActions } from "../parts/authority-actions";
 import { AuthorityStatus } from "../parts/authority-status";
@@ -47,6 +48,9 @@ const rowOf = (o: OverviewRow): Row => ({
   expires: o.authority.NotAfter ?? 0,
   reported: o.lastReport ? Date.parse(o.lastReport.createdAt) : 0,
 });
+
+/** What a click into the table needs. */
+const next = () => preload(() => import("./authority"), () => import("../parts/overview-tab"));
 
 const preferencesKey = "chirograph-authorities";
 const sizes = [10, 25, 50, 100];
@@ -107,20 +111,20 @@ export default function Authorities() {
       Create private CA
     </Button>
   );
-  const { items, collectionProps, propertyFilterProps, paginationProps, filteredItemsCount, actions } = useCollection(rows, {
-    propertyFiltering: {
-      filteringProperties: [
-        ...(["subject", "id", "owner"] as const).map((key) => ({ key, propertyLabel: labels[key], groupValuesLabel: `${labels[key]} values`, operators: [":", "!:", "=", "!="] as const })),
-        ...(["status", "type", "mode", "key"] as const).map((key) => ({ key, propertyLabel: labels[key], groupValuesLabel: `${labels[key]} values`, operators: ["=", "!=", ":"] as const })),
-      ],
+  const { items, collectionProps, filterProps, paginationProps, filteredItemsCount, actions } = useCollection(rows, {
+    filtering: {
+      filteringFunction: (r, text) => {
+        const all = columns.map((c) => r[c]).join("\n").toLowerCase();
+        return text.toLowerCase().split(/\s+/).every((word) => all.includes(word));
+      },
       empty: (
         <Empty title="No private CAs" text="A private CA issues certificates for your own servers, devices and people.">
           {create("normal")}
         </Empty>
       ),
       noMatch: (
-        <Empty title="No matches" text="No private CA is like this.">
-          <Button onClick={() => actions.setPropertyFiltering({ tokens: [], operation: "and" })}>Clear filter</Button>
+        <Empty title="No matches" text="No private CA has all of these words.">
+          <Button onClick={() => actions.setFiltering("")}>Clear filter</Button>
         </Empty>
       ),
     },
@@ -219,12 +223,11 @@ export default function Authorities() {
         </Header>
       }
       filter={
-        <PropertyFilter
-          {...propertyFilterProps}
-          filteringPlaceholder="Find private CAs"
+        <TextFilter
+          {...filterProps}
+          filteringPlaceholder="Find by subject, ID, type, status or key"
           filteringAriaLabel="Find private CAs"
           countText={`${count(filteredItemsCount ?? 0)} ${filteredItemsCount === 1 ? "match" : "matches"}`}
-          expandToViewport
         />
       }
       pagination={<Pagination {...paginationProps} />}
@@ -245,7 +248,9 @@ export default function Authorities() {
   return (
     <>
       {overview.error && overview.data && <LoadFailure of={overview} what="private CAs" />}
-      {table}
+      <div onPointerEnter={next} onFocus={next}>
+        {table}
+      </div>
     </>
   );
 }
