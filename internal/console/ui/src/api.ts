@@ -225,7 +225,8 @@ export type LogEvent = {
   serial?: string;
 };
 
-export type CertificateStatus = "VALID" | "REVOKED" | "EXPIRED";
+/** UNKNOWN: whoever asks may not search certificates, and is not told. */
+export type CertificateStatus = "VALID" | "REVOKED" | "EXPIRED" | "UNKNOWN";
 
 export type Certificate = {
   serial: string;

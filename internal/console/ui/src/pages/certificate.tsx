@@ -60,7 +60,7 @@ function Page({ arn, details, authority, reload }: { arn: string; details: Certi
       header={
         <Header
           variant="h1"
-          description={<span style={{ overflowWrap: "anywhere" }}>{c.serial}</span>}
+          description={<span className="value">{c.serial}</span>}
           actions={
             <SpaceBetween direction="horizontal" size="xs">
               <Button iconName="download" onClick={() => save(pem, `${file}.pem`)}>
@@ -86,9 +86,9 @@ function Page({ arn, details, authority, reload }: { arn: string; details: Certi
                 { label: "Issued", value: time(c.issuedAt) },
                 { label: "Not before", value: time(c.notBefore) },
                 { label: "Not after", value: time(c.notAfter) },
-                { label: "Template", value: <span style={{ overflowWrap: "anywhere" }}>{templateName(c.template)}</span> },
+                { label: "Template", value: <span className="value">{templateName(c.template)}</span> },
                 { label: "Key algorithm", value: c.keyAlgorithm || "–" },
-                { label: "Account", value: c.account },
+                { label: "Account", value: c.account || "–" },
                 { label: "Log entry", value: count(c.index) },
                 ...(c.status === "REVOKED"
                   ? [

@@ -75,7 +75,7 @@ function Title({ arn, report, forbidden }: { arn: string; report: Report; forbid
     <SpaceBetween size="m">
       <Header
         variant="h1"
-        description={<span style={{ overflowWrap: "anywhere" }}>{report.id}</span>}
+        description={<span className="value">{report.id}</span>}
         actions={
           <SpaceBetween direction="horizontal" size="xs">
             <Button
@@ -115,7 +115,7 @@ function State({ arn, report }: { arn: string; report: Report }) {
       <div role="alert">
         <Alert type="error" header="The audit report was not created" action={<Button onClick={() => navigate(at.generate(arn))}>Generate audit report</Button>}>
           <SpaceBetween size="xs">
-            <span style={{ overflowWrap: "anywhere" }}>{report.reason || "The server's log has the reason."}</span>
+            <span className="value">{report.reason || "The server's log has the reason."}</span>
             <span>Nothing was left in the bucket. Put right what the reason names, such as the bucket&apos;s policy, and generate a report anew: a failed one is not counted, so there is nothing to wait for.</span>
           </SpaceBetween>
         </Alert>
@@ -158,6 +158,7 @@ function Details({ report }: { report: Report }) {
           items={[
             { label: "S3 bucket", value: <Copyable label="bucket" text={report.bucket} /> },
             { label: "S3 key", value: <Copyable label="key" text={report.key} /> },
+            { label: "S3 URI", value: <Copyable label="URI" text={uri} /> },
             { label: "SHA-256", value: report.sha256 ? <Copyable label="SHA-256" text={report.sha256} /> : "–" },
             { label: "Log entries that it covers", value: count(report.entries) },
           ]}

@@ -7,6 +7,8 @@ export function CertificateStatus({ status }: { status: Status }) {
       return <StatusIndicator type="success">Valid</StatusIndicator>;
     case "REVOKED":
       return <StatusIndicator type="error">Revoked</StatusIndicator>;
+    case "UNKNOWN":
+      return <StatusIndicator type="pending">Not shown to you</StatusIndicator>;
     case "EXPIRED":
       return <StatusIndicator type="stopped">Expired</StatusIndicator>;
   }

@@ -31,7 +31,7 @@ export function Copyable({ label, text }: { label: string; text: string }) {
     <CopyToClipboard
       variant="inline"
       wrapText
-      textToDisplay={<span style={{ overflowWrap: "anywhere" }}>{text}</span>}
+      textToDisplay={<span className="value">{text}</span>}
       textToCopy={text}
       copyButtonAriaLabel={`Copy ${label}`}
       copySuccessText="Copied"

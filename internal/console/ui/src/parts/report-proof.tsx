@@ -93,7 +93,7 @@ export function ReportProof({ ca, report, forbidden, onVerified }: Props) {
 function Verified({ verification: v }: { verification: Verification }) {
   switch (v.state) {
     case "NONE":
-      return <Box color="text-body-secondary">This server has not verified the report since it started.</Box>;
+      return <Box color="text-body-secondary">This server has not verified the report yet.</Box>;
     case "RUNNING":
       return (
         <ProgressBar
@@ -119,6 +119,7 @@ const said = { pass: "Pass", fail: "Fail", unknown: "Unknown" };
 function Verdicts({ verification: v }: { verification: Verification }) {
   const verdicts = v.verdicts ?? [];
   const failed = verdicts.filter((x) => x.status === "fail");
+  const whole = ["integrity", "authenticity", "completeness"].every((name) => verdicts.some((x) => x.name === name && x.status === "pass"));
   return (
     <SpaceBetween size="m">
       <LiveRegion>
@@ -126,6 +127,8 @@ function Verdicts({ verification: v }: { verification: Verification }) {
           <StatusIndicator type="error">
             Failed: {failed.map((x) => x.name).join(", ")}. This report does not hold what it should.
           </StatusIndicator>
+        ) : !whole ? (
+          <StatusIndicator type="warning">Nothing was found wrong, but not everything could be looked at.</StatusIndicator>
         ) : (
           <StatusIndicator type="success">
             Nothing is wrong: {count(v.rows ?? 0)} rows, {count(v.revoked ?? 0)} of them revoked, of {count(v.entries ?? 0)} log entries.
