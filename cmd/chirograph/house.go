@@ -28,6 +28,7 @@ import (
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/identity"
+	"chirograph.dev/internal/inventory"
 	"chirograph.dev/internal/keystore"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/server"
@@ -51,6 +52,8 @@ type house struct {
 	reports *auditreport.Service
 	buckets *local.Service
 	people  *identity.Service
+
+	inventory *inventory.Index // nil: no console
 
 	s3URL        atomic.Pointer[string] // where clients reach the buckets; known before the house serves
 	destinations sync.Mutex
@@ -162,6 +165,12 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if h.reports, err = auditreport.New(reports); err != nil {
 		return nil, fmt.Errorf("opening the audit reports: %w", err)
 	}
+	if cfg.Console {
+		h.inventory, err = inventory.Open(ctx, inventory.Config{Path: filepath.Join(h.dataDir, "inventory.db"), Logs: h.db, Certificates: h.db, Log: log, Now: cfg.now})
+		if err != nil {
+			return nil, fmt.Errorf("opening the console's inventory: %w", err)
+		}
+	}
 	if err := h.logs.Check(ctx); err != nil {
 		return nil, fmt.Errorf("comparing the logs with what is known of them elsewhere: %w", err)
 	}
@@ -175,7 +184,12 @@ func (h *house) wire() error {
 		return err
 	}
 	h.s3 = h.buckets
+	var browsers func(awsjson.Config) (http.Handler, error)
+	if h.cfg.Console {
+		browsers = h.console
+	}
 	h.api, err = server.New(server.Config{
+		Console: browsers,
 		API: awsjson.Config{
 			Partition: h.cfg.Partition, Regions: []string{h.cfg.Region},
 			Credentials: h.people.For(pca.Service),
@@ -253,6 +267,9 @@ func (h *house) Close() error {
 	if h.buckets != nil {
 		errs = append(errs, h.buckets.Close())
 	}
+	if h.inventory != nil {
+		errs = append(errs, h.inventory.Close())
+	}
 	if h.db != nil {
 		errs = append(errs, h.db.Close())
 	}
@@ -266,6 +283,9 @@ func (h *house) run(ctx context.Context) error {
 	g.Go(func() error { return h.logs.Run(ctx) })
 	g.Go(func() error { return h.reports.Run(ctx) })
 	g.Go(func() error { h.dropSegments(ctx); return nil })
+	if h.inventory != nil {
+		g.Go(func() error { h.followLogs(ctx); return nil })
+	}
 	g.Go(func() error { return h.people.Run(ctx) })
 	return g.Wait()
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chirograph.dev/internal/bucket"
+	"chirograph.dev/internal/console"
 )
 
 // serveConfig is every setting of a server; each field is a flag of serve.
@@ -76,6 +77,7 @@ type serveConfig struct {
 
 	segmentConfig
 	witnessConfig
+	consoleConfig
 
 	now func() time.Time // of certificate authorities and sessions, in tests; nil: time.Now
 }
@@ -101,6 +103,7 @@ func defaultServeConfig() serveConfig {
 		DestinationAuthorization: string(bucket.AuthorizePolicy),
 		segmentConfig:            segmentConfig{Segments: true},
 		witnessConfig:            defaultWitnessConfig(),
+		consoleConfig:            defaultConsoleConfig(),
 	}
 }
 
@@ -110,8 +113,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server: the API, and a bucket service for the reports",
 		Long: `serve runs everything in one process: AWS Private CA's API with IAM, STS and
-Organizations on --listen, and an S3-compatible bucket service on --s3-listen. On
-first start it makes the data folder, an administrator's access key and the files
+Organizations on --listen, with a console for browsers at /console/, and an
+S3-compatible bucket service on --s3-listen. On first start it makes the data folder, an administrator's access key and the files
 that point the aws CLI and the AWS SDKs at it (see chirograph env).
 
 SIGINT or SIGTERM stops it gracefully; a report that is being written goes on
@@ -128,11 +131,14 @@ at the next start.`,
 			spareProcessors()
 			return serve(cmd.Context(), cfg, log, func(e endpoints) {
 				if cfg.LogFormat == "json" { // whoever reads JSON lines wants nothing else among them
-					log.Info("serving", "version", version(), "api", e.API, "s3", e.S3, "destination", cfg.Destination, "data_dir", e.DataDir, "credentials", e.Credentials, "master_key", e.MasterKey, "master_key_made", e.MasterKeyMade)
+					log.Info("serving", "version", version(), "api", e.API, "s3", e.S3, "console", e.Console, "destination", cfg.Destination, "data_dir", e.DataDir, "credentials", e.Credentials, "master_key", e.MasterKey, "master_key_made", e.MasterKeyMade)
 					return
 				}
 				out := cmd.ErrOrStderr()
 				fmt.Fprintf(out, "chirograph %s\n  API          %s  (acm-pca, iam, sts, organizations; health at %s/healthz, metrics at %s/metrics)\n", version(), e.API, e.API, e.API)
+				if e.Console != "" {
+					fmt.Fprintf(out, "  console      %s\n", e.Console)
+				}
 				if e.S3 != "" {
 					fmt.Fprintf(out, "  buckets      %s  (S3)\n", e.S3)
 				}
@@ -186,6 +192,7 @@ at the next start.`,
 	f.StringVar(&cfg.DestinationSecretKey, "destination-secret-access-key", cfg.DestinationSecretKey, "secret of --destination-access-key-id; better given by CHIROGRAPH_DESTINATION_SECRET_ACCESS_KEY or the configuration file than on a command line")
 	cfg.segmentConfig.flags(cmd)
 	cfg.witnessConfig.flags(cmd)
+	cfg.consoleConfig.flags(cmd)
 	choices(cmd, "log-level", "debug", "info", "warn", "error")
 	choices(cmd, "log-format", "text", "json")
 	choices(cmd, "audit-preflight", string(bucket.PreflightOff), string(bucket.PreflightHead), string(bucket.PreflightWrite))
@@ -236,6 +243,9 @@ func (c *serveConfig) check() error {
 	if err := c.witnessConfig.check(); err != nil {
 		return err
 	}
+	if err := c.consoleConfig.check(c.PublicURL); err != nil {
+		return err
+	}
 	for _, l := range []struct{ flag, address string }{{"--listen", c.Listen}, {"--s3-listen", c.S3Listen}} {
 		host, _, err := net.SplitHostPort(l.address)
 		if err != nil {
@@ -260,6 +270,7 @@ func loopback(host string) bool {
 // endpoints tells a person where a started server is.
 type endpoints struct {
 	API, S3       string
+	Console       string // for browsers; empty: there is none
 	Destination   string
 	DataDir       string
 	Credentials   string // file
@@ -303,6 +314,9 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 		API: publicURL(cfg.PublicURL, cfg, api), S3: publicURL(cfg.S3PublicURL, cfg, s3),
 		DataDir: h.dataDir, MasterKey: h.masterKeyFile, MasterKeyMade: h.masterKeyMade,
 		Destination: "to the buckets of this server",
+	}
+	if cfg.Console {
+		where.Console = where.API + console.Home
 	}
 	switch cfg.Destination {
 	case "embedded":

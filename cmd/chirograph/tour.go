@@ -124,7 +124,7 @@ func runTour(ctx context.Context, stdout, stderr io.Writer, certificates int, ke
 	}
 	t.next(cfg, keep)
 	if keep {
-		fmt.Fprintf(t.out, "\nThe server goes on until Ctrl-C. Everything is in %s; its log is %s.\nRemove the folder when you are done.\n", dir, serverLog.Name())
+		fmt.Fprintf(t.out, "\nThe console is at %s; sign in with the access key in %s.\nThe server goes on until Ctrl-C. Everything is in %s; its log is %s.\nRemove the folder when you are done.\n", where.Console, where.Credentials, dir, serverLog.Name())
 		<-ctx.Done()
 	}
 	return nil

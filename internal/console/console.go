@@ -106,6 +106,7 @@ type Console struct {
 	byKey      *tries
 	crossSite  *http.CrossOriginProtection
 	families   families
+	issuer     *issuer
 	table      map[string]route
 	operations *awsjson.Handler
 	doors      *awsjson.Plain // for who is not signed in
@@ -129,6 +130,11 @@ func New(cfg Config) (*Console, error) {
 	if cfg.API.Credentials == nil || cfg.API.Authorize == nil {
 		return nil, errors.New("console: API.Credentials and API.Authorize are needed")
 	}
+	if cfg.OIDC != nil {
+		if err := cfg.OIDC.check(); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Files == nil {
 		var err error
 		if cfg.Files, err = Files(); err != nil {
@@ -138,7 +144,7 @@ func New(cfg Config) (*Console, error) {
 	c := &Console{
 		cfg: cfg, sessions: newSessions(cfg.Idle), crossSite: http.NewCrossOriginProtection(),
 		byAddress: newTries(addressTries, addressPause), byKey: newTries(keyTries, keyPause),
-		families: families{m: map[string]family{}},
+		families: families{m: map[string]family{}}, issuer: newIssuer(),
 	}
 	var err error
 	if c.files, err = readFiles(cfg.Files); err != nil {
@@ -260,6 +266,10 @@ func (c *Console) routes() map[string]route {
 	}
 	maps.Copy(table, c.reportRoutes())
 	maps.Copy(table, c.certificateRoutes())
+	if c.cfg.OIDC != nil {
+		table["GET oidc/start"] = route{action: "console:SignInWithOIDC", open: true, status: http.StatusFound, serve: c.toIssuer}
+		table["GET oidc/callback"] = route{action: "console:SignInWithOIDC", open: true, status: http.StatusFound, serve: c.fromIssuer}
+	}
 	return table
 }
 
@@ -331,7 +341,7 @@ func (c *Console) settings(context.Context, *request) (any, error) {
 		IdleSeconds: int64(c.cfg.Idle / time.Second), MinIntervalSeconds: int64(c.cfg.MinInterval / time.Second),
 	}
 	if c.cfg.OIDC != nil {
-		out.OIDC = &OIDCSettings{Name: c.cfg.OIDC.Name}
+		out.OIDC = &OIDCSettings{Name: c.cfg.OIDC.name()}
 	}
 	return out, nil
 }

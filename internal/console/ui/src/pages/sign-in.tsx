@@ -14,6 +14,14 @@ import { preload } from "../chunk";
 import { at } from "../routes";
 import { useSession } from "../session";
 
+/** Why signing in with the identity provider failed, by the word in the URL: words of our own, since anybody can make up a URL. */
+const failures: Record<string, string> = {
+  issuer: "The provider could not be asked, or did not answer as it must. Whoever runs this server finds the reason in its log.",
+  refused: "The provider did not let you in, or you cancelled.",
+  expired: "It took too long, or began in another window. Try again.",
+  denied: "Your account at the provider is known, but no role here is for it. Ask whoever runs this server.",
+};
+
 /** Exchanges an access key for a session. The secret is held by the form alone, and is gone with it. */
 export default function SignIn() {
   const { session, ended, left, settings, signIn } = useSession();
@@ -72,7 +80,7 @@ export default function SignIn() {
         {left && <Alert type="success">You are signed out.</Alert>}
         {refused && (
           <Alert type="error" header={`Signing in with ${settings?.oidc?.name ?? "the identity provider"} failed`}>
-            {refused}
+            {failures[refused] ?? "Try again."}
           </Alert>
         )}
         <form onSubmit={(e) => void submit(e)}>
