@@ -7,12 +7,14 @@ import (
 	"crypto/elliptic"
 	cryptorand "crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/big"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -84,6 +86,7 @@ type signer struct {
 	key         note.Signer
 	vkey        string
 	spki        []byte
+	certificate []byte // of the CA, DER
 	endorsement proof.Endorsement
 	taken       atomic.Int32 // checkpoints, not looked up again
 	fail        func() error // of a checkpoint; nil: none
@@ -97,6 +100,10 @@ func newSigner(t testing.TB, db *sqlite.DB) *signer {
 		t.Fatal(err)
 	}
 	if s.spki, err = issuance.MarshalPublicKey(caKey.Public()); err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
+	if s.certificate, err = x509.CreateCertificate(cryptorand.Reader, template, template, caKey.Public(), caKey); err != nil {
 		t.Fatal(err)
 	}
 	skey, vkey, err := note.GenerateKey(cryptorand.Reader, origin)
