@@ -1,6 +1,8 @@
+import authorities from "./authorities.mjs";
 import certificates from "./certificates.mjs";
+import firstLoad from "./first-load.mjs";
 import { run } from "./harness.mjs";
 import reports from "./reports.mjs";
 import session from "./session.mjs";
 
-await run([...session, ...certificates, ...reports]);
+await run([...firstLoad, ...session, ...authorities, ...certificates, ...reports]);
