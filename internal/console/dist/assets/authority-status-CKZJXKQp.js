@@ -1,1 +1,0 @@
-import{t as e}from"./status-indicator-BBN1zG1p.js";import{u as t}from"./text-Cft4Nmtt.js";import{d as n}from"./index-rBA7dqpb.js";var r=n(),i={CREATING:`in-progress`,PENDING_CERTIFICATE:`pending`,ACTIVE:`success`,DISABLED:`stopped`,EXPIRED:`warning`,DELETED:`stopped`,FAILED:`error`};function a({status:n}){return(0,r.jsx)(e,{type:i[n]??`info`,children:t(n)})}export{a as t};

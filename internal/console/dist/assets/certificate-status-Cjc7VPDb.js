@@ -1,1 +1,0 @@
-import{t as e}from"./status-indicator-BBN1zG1p.js";import{d as t}from"./index-rBA7dqpb.js";var n=t();function r({status:t}){switch(t){case`VALID`:return(0,n.jsx)(e,{type:`success`,children:`Valid`});case`REVOKED`:return(0,n.jsx)(e,{type:`error`,children:`Revoked`});case`EXPIRED`:return(0,n.jsx)(e,{type:`stopped`,children:`Expired`})}}export{r as t};

@@ -1,1 +1,0 @@
-import{d as e,i as t,p as n}from"./index-rBA7dqpb.js";var r=e();function i({error:e,header:i}){return e?(0,r.jsx)(`div`,{role:`alert`,children:(0,r.jsxs)(n,{type:`error`,header:i,children:[e.message,e instanceof t&&e.code?` (${e.code})`:``]})}):null}export{i as t};

@@ -1,1 +1,0 @@
-import{Nt as e,Pt as t,ar as n,it as r,sr as i}from"./text-Cft4Nmtt.js";var a=i(n());function o({assertive:e=!1,hidden:n=!1,tagName:i=`div`,...o}){let s=t(`LiveRegion`,{props:{assertive:e,hidden:n}});return a.createElement(r,{assertive:e,hidden:n,tagName:i,...s,...o})}e(o,`LiveRegion`);export{o as t};

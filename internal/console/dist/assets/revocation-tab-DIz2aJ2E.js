@@ -1,1 +1,0 @@
-import{d as e}from"./index-rBA7dqpb.js";var t=e();function n({details:e}){return(0,t.jsx)(`p`,{children:e.authority.Arn})}export{n as default};

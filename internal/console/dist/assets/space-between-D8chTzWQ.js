@@ -1,1 +1,0 @@
-import{Nt as e,Pt as t,ar as n,sr as r}from"./text-Cft4Nmtt.js";import{v as i}from"./internal-DlSKLugK.js";var a=r(n());function o({direction:e=`vertical`,...n}){let r=t(`SpaceBetween`,{props:{alignItems:n.alignItems,direction:e,size:n.size}});return a.createElement(i,{direction:e,...n,...r})}e(o,`SpaceBetween`);export{o as t};

@@ -1,1 +1,0 @@
-import{Nt as e,Pt as t,ar as n,sr as r}from"./text-Cft4Nmtt.js";import{t as i}from"./internal-DzMNkqou.js";var a=r(n());function o({type:e=`success`,wrapText:n=!0,...r}){let o=t(`StatusIndicator`,{props:{colorOverride:r.colorOverride,type:e,wrapText:n}});return a.createElement(i,{type:e,wrapText:n,...r,...o})}e(o,`StatusIndicator`);export{o as t};

@@ -1,1 +1,0 @@
-import{d as e}from"./index-rBA7dqpb.js";var t=e();function n(){return(0,t.jsx)(`h1`,{children:`Templates`})}export{n as default};
