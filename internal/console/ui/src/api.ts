@@ -274,7 +274,19 @@ export type Statistics = {
   behind: number;
 };
 
-export type Template = { arn: string; name: string; description: string };
+export type Template = {
+  arn: string;
+  name: string;
+  description: string;
+  ca: boolean;
+  selfSigned: boolean;
+  /** null: no path length constraint. */
+  pathLen: number | null;
+  apiPassthrough: boolean;
+  csrPassthrough: boolean;
+  /** One of those that AWS lets other accounts use by sharing alone. */
+  crossAccount: boolean;
+};
 
 export type Preview = { columns: string[]; rows: string[][]; more: boolean };
 

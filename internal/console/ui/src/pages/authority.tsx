@@ -137,7 +137,7 @@ function Advice({ details: { authority } }: { details: Authority }) {
   );
 }
 
-function Facts({ details: { authority }, shared }: { details: Authority; shared: boolean }) {
+function Facts({ details: { authority, certificate }, shared }: { details: Authority; shared: boolean }) {
   const configuration = authority.CertificateAuthorityConfiguration;
   return (
     <Container header={<Header variant="h2">General</Header>}>
@@ -154,7 +154,7 @@ function Facts({ details: { authority }, shared }: { details: Authority; shared:
           { label: "Expires", value: time(authority.NotAfter) },
           { label: "ID", value: <Copyable label="ID" text={idOf(authority.Arn)} /> },
           { label: "ARN", value: <Copyable label="ARN" text={authority.Arn} /> },
-          { label: "Serial number", value: authority.Serial ? <Copyable label="serial number" text={authority.Serial} /> : "–" },
+          { label: "Serial number", value: certificate ? <Copyable label="serial number" text={certificate.serial} /> : "–" },
           { label: "Last change of status", value: time(authority.LastStateChangeAt) },
         ]}
       />
