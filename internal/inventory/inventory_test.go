@@ -44,7 +44,7 @@ var now = time.Date(2026, 5, 17, 10, 30, 0, 0, time.UTC)
 // found by.
 type wanted struct {
 	Certificate
-	names []string
+	texts []string // in lower case
 }
 
 // house is a real store with the logs of a test, and what must be found in them.
@@ -164,10 +164,13 @@ func (h *house) issue(ca string, index uint64, at time.Time, subject string) cer
 		serial = sum[:16]
 	}
 	serial[0] |= 1
-	w := wanted{names: d.names, Certificate: Certificate{
+	w := wanted{Certificate: Certificate{
 		Serial: serial, Subject: subject, TemplateARN: fmt.Sprintf("arn:aws:acm-pca:::template/T%d/V1", h.random.IntN(3)), Account: "123456789012", Principal: fmt.Sprintf("arn:aws:iam::123456789012:user/u%d", h.random.IntN(40)),
 		KeyAlgorithm: d.algorithm, NotBefore: at.Add(-time.Hour).Truncate(time.Second), NotAfter: at.Add(time.Duration(1+h.random.IntN(200)) * 24 * time.Hour).Truncate(time.Second), IssuedAt: at, Status: Valid, Index: index,
 	}}
+	for _, text := range append([]string{subject}, d.names...) {
+		w.texts = append(w.texts, strings.ToLower(strings.ReplaceAll(string([]rune(text)), `\`, "")))
+	}
 	h.all[ca] = append(h.all[ca], w)
 	e := &certlog.Entry{Type: certlog.TypeIssue, Time: at.UnixMilli(), Serial: serial, NotBefore: w.NotBefore.Unix(), NotAfter: w.NotAfter.Unix(),
 		Account: []byte(w.Account), Principal: []byte(w.Principal), TemplateARN: []byte(w.TemplateARN), Subject: []byte(subject)}
@@ -205,21 +208,20 @@ func (h *house) size(ca string) uint64 {
 // matches says what a Query means, with other means than the index.
 func (w *wanted) matches(q *Query) bool {
 	status := w.status()
-	texts := append([]string{w.Subject}, w.names...)
-	for i := range texts {
-		texts[i] = strings.ToLower(strings.ReplaceAll(string([]rune(texts[i])), `\`, ""))
-	}
-	for _, term := range strings.Fields(q.Subject) {
-		if term = strings.ToLower(strings.ReplaceAll(term, `\`, "")); term != "" && !anyHolds(texts, term) {
-			return false
-		}
-	}
 	inside := func(t, from, to time.Time) bool {
 		return (from.IsZero() || !t.Before(from)) && (to.IsZero() || t.Before(to))
 	}
 	digits := strings.ToLower(strings.ReplaceAll(q.Serial, ":", ""))
-	return (q.Status == "" || q.Status == status) && (q.TemplateARN == "" || q.TemplateARN == w.TemplateARN) &&
-		strings.HasPrefix(hex.EncodeToString(w.Serial), digits) && inside(w.IssuedAt, q.IssuedFrom, q.IssuedTo) && inside(w.NotAfter, q.ExpiresFrom, q.ExpiresTo)
+	if q.Status != "" && q.Status != status || q.TemplateARN != "" && q.TemplateARN != w.TemplateARN ||
+		!strings.HasPrefix(hex.EncodeToString(w.Serial), digits) || !inside(w.IssuedAt, q.IssuedFrom, q.IssuedTo) || !inside(w.NotAfter, q.ExpiresFrom, q.ExpiresTo) {
+		return false
+	}
+	for _, term := range strings.Fields(q.Subject) {
+		if term = strings.ToLower(strings.ReplaceAll(term, `\`, "")); term != "" && !anyHolds(w.texts, term) {
+			return false
+		}
+	}
+	return true
 }
 
 func anyHolds(texts []string, term string) bool {
