@@ -1,4 +1,3 @@
-import Alert from "@cloudscape-design/components/alert";
 import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import CollectionPreferences from "@cloudscape-design/components/collection-preferences";
@@ -120,18 +119,19 @@ export default function CertificatesTab({ details }: TabProps) {
   }));
   return (
     <SpaceBetween size="m">
-      {behind > 0 && (
-        <Alert type="info" action={<Button onClick={page.reload}>Search again</Button>}>
-          The search index is {count(behind)} log {behind === 1 ? "entry" : "entries"} behind: what happened last may not be found yet. Audit reports do not depend on it.
-        </Alert>
-      )}
       <Failure error={page.error} header="The certificates could not be searched" />
       <Table<Certificate>
         header={
           <Header
             variant="h2"
             counter={filtered ? undefined : `(${count(details.issued)})`}
-            description="Every certificate that this private CA has issued, newest first."
+            description={
+              <>
+                Every certificate that this private CA has issued, newest first.
+                {behind > 0 &&
+                  ` The search index is ${count(behind)} log ${behind === 1 ? "entry" : "entries"} behind: what happened last may not be found yet. Audit reports do not depend on it.`}
+              </>
+            }
             actions={<Button iconName="refresh" ariaLabel="Search again" loading={page.loading} onClick={page.reload} />}
           >
             Certificates

@@ -5,8 +5,9 @@ import Container from "@cloudscape-design/components/container";
 import ExpandableSection from "@cloudscape-design/components/expandable-section";
 import Header from "@cloudscape-design/components/header";
 import PieChart from "@cloudscape-design/components/pie-chart";
+import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
-import type { ReactNode } from "react";
+import { useEffect, useRef, useState, type ReactNode } from "react";
 import type { Statistics } from "../api";
 import { count, templateName } from "../text";
 
@@ -14,66 +15,92 @@ import { count, templateName } from "../text";
 export default function Charts({ statistics: s }: { statistics: Statistics }) {
   const happened = s.perDay.filter((d) => d.issued || d.revoked);
   const ending = s.expiring.filter((d) => d.count);
-  const most = (n: number) => [0, Math.max(4, n)];
+  const { box, step } = useStep();
+  const perDay = grouped(s.perDay, step, (d) => [d.issued, d.revoked]);
+  const expiring = grouped(s.expiring, step, (d) => [d.count]);
+  const weeks = step > 1 ? " A bar is a week, from the day below it on." : "";
+  const top = (bars: Bar[]) => [0, Math.max(4, ...bars.map((b) => b.sums.reduce((a, n) => a + n, 0)))];
+  const series = (title: string, bars: Bar[], i: number) => ({ type: "bar" as const, title, valueFormatter: count, data: bars.map((b) => ({ x: b.date, y: b.sums[i] ?? 0 })) });
   return (
-    <>
-      <Picture
-        title="Issued and revoked per day"
-        description="The last 90 days."
-        columns={["Day", "Issued", "Revoked"]}
-        rows={happened.map((d) => [d.date, count(d.issued), count(d.revoked)])}
-      >
-        <BarChart
-          ariaLabel="Certificates issued and revoked per day"
-          ariaDescription="Bars for each of the last 90 days; the figures are in the table below."
-          height={240}
-          hideFilter
-          xScaleType="categorical"
-          xDomain={s.perDay.map((d) => d.date)}
-          yDomain={most(Math.max(0, ...s.perDay.map((d) => d.issued + d.revoked)))}
-          xTitle="Day (UTC)"
-          yTitle="Certificates"
-          yTickFormatter={whole}
-          stackedBars
-          series={
-            happened.length
-              ? [
-                  { type: "bar", title: "Issued", valueFormatter: count, data: s.perDay.map((d) => ({ x: d.date, y: d.issued })) },
-                  { type: "bar", title: "Revoked", valueFormatter: count, data: s.perDay.map((d) => ({ x: d.date, y: d.revoked })) },
-                ]
-              : []
-          }
-          empty={<None>Nothing was issued or revoked in these days.</None>}
-        />
-      </Picture>
-      <Picture
-        title="Expiring in the next 90 days"
-        description="Certificates that are not revoked, by the day on which they expire."
-        columns={["Day", "Expiring"]}
-        rows={ending.map((d) => [d.date, count(d.count)])}
-      >
-        <BarChart
-          ariaLabel="Certificates that expire, per day"
-          ariaDescription="Bars for each of the next 90 days; the figures are in the table below."
-          height={200}
-          hideFilter
-          hideLegend
-          xScaleType="categorical"
-          xDomain={s.expiring.map((d) => d.date)}
-          yDomain={most(Math.max(0, ...s.expiring.map((d) => d.count)))}
-          xTitle="Day (UTC)"
-          yTitle="Certificates"
-          yTickFormatter={whole}
-          series={ending.length ? [{ type: "bar", title: "Expiring", valueFormatter: count, data: s.expiring.map((d) => ({ x: d.date, y: d.count })) }] : []}
-          empty={<None>No certificate expires in these days.</None>}
-        />
-      </Picture>
-      <ColumnLayout columns={2}>
-        <Shares title="By template" column="Template" shares={s.templates.map((t) => ({ name: templateName(t.name), count: t.count }))} />
-        <Shares title="By key algorithm" column="Key algorithm" shares={s.keyAlgorithms} />
-      </ColumnLayout>
-    </>
+    <div ref={box}>
+      <SpaceBetween size="l">
+        <Picture
+          title="Issued and revoked per day"
+          description={`The last 90 days.${weeks}`}
+          columns={["Day", "Issued", "Revoked"]}
+          rows={happened.map((d) => [d.date, count(d.issued), count(d.revoked)])}
+        >
+          <BarChart
+            ariaLabel="Certificates issued and revoked per day"
+            ariaDescription="The figures are in the table below."
+            height={240}
+            hideFilter
+            xScaleType="categorical"
+            xDomain={perDay.map((b) => b.date)}
+            yDomain={top(perDay)}
+            xTitle="Day (UTC)"
+            yTitle="Certificates"
+            yTickFormatter={whole}
+            stackedBars
+            series={happened.length ? [series("Issued", perDay, 0), series("Revoked", perDay, 1)] : []}
+            empty={<None>Nothing was issued or revoked in these days.</None>}
+          />
+        </Picture>
+        <Picture
+          title="Expiring in the next 90 days"
+          description={`Certificates that are not revoked, by the day on which they expire.${weeks}`}
+          columns={["Day", "Expiring"]}
+          rows={ending.map((d) => [d.date, count(d.count)])}
+        >
+          <BarChart
+            ariaLabel="Certificates that expire, per day"
+            ariaDescription="The figures are in the table below."
+            height={200}
+            hideFilter
+            hideLegend
+            xScaleType="categorical"
+            xDomain={expiring.map((b) => b.date)}
+            yDomain={top(expiring)}
+            xTitle="Day (UTC)"
+            yTitle="Certificates"
+            yTickFormatter={whole}
+            series={ending.length ? [series("Expiring", expiring, 0)] : []}
+            empty={<None>No certificate expires in these days.</None>}
+          />
+        </Picture>
+        <ColumnLayout columns={2}>
+          <Shares title="By template" column="Template" shares={s.templates.map((t) => ({ name: templateName(t.name), count: t.count }))} />
+          <Shares title="By key algorithm" column="Key algorithm" shares={s.keyAlgorithms} />
+        </ColumnLayout>
+      </SpaceBetween>
+    </div>
   );
+}
+
+type Bar = { date: string; sums: number[] };
+
+/** Days, some at a time: a bar for each would be nothing but gaps in a narrow window. */
+function grouped<T extends { date: string }>(days: T[], step: number, figures: (d: T) => number[]): Bar[] {
+  const bars: Bar[] = [];
+  days.forEach((d, i) => {
+    const f = figures(d);
+    const bar = bars.at(-1);
+    if (i % step === 0 || !bar) bars.push({ date: d.date, sums: f });
+    else bar.sums = bar.sums.map((n, k) => n + (f[k] ?? 0));
+  });
+  return bars;
+}
+
+/** How many days a bar stands for, by how wide the charts are. */
+function useStep() {
+  const box = useRef<HTMLDivElement>(null);
+  const [step, setStep] = useState(1);
+  useEffect(() => {
+    const look = new ResizeObserver(([e]) => setStep((e?.contentRect.width ?? 0) < 700 ? 7 : 1));
+    if (box.current) look.observe(box.current);
+    return () => look.disconnect();
+  }, []);
+  return { box, step };
 }
 
 const whole = (n: number) => (Number.isInteger(n) ? count(n) : "");

@@ -111,7 +111,7 @@ export default function ReportsTab({ details, reload }: TabProps) {
             ),
           },
           { id: "status", header: "Status", width: 220, cell: (r) => (r.status === "CREATING" ? <ReportProgress report={r} small /> : <ReportStatus report={r} />) },
-          { id: "format", header: "Format", width: 90, cell: (r) => r.format },
+          { id: "format", header: "Format", width: 100, cell: (r) => r.format },
           { id: "created", header: "Created", width: 210, cell: (r) => time(r.createdAt) },
           { id: "rows", header: "Rows", width: 110, cell: (r) => (r.status === "SUCCESS" ? count(r.rows) : "–") },
           { id: "revoked", header: "Revoked", width: 110, cell: (r) => (r.status === "SUCCESS" ? count(r.revoked) : "–") },
