@@ -51,7 +51,7 @@ func (c *Console) certificateRoutes() map[string]route {
 // shownCertificate is a row of the inventory as pages know it.
 func shownCertificate(arn pca.ARN, r *inventory.Certificate) Certificate {
 	out := Certificate{
-		Serial: rendering.Serial(r.Serial), ARN: arn.WithCertificate(r.Serial).String(), Subject: r.Subject, Template: r.TemplateARN,
+		Serial: rendering.Serial(r.Serial), ARN: certificateARN(arn, r.Serial), Subject: r.Subject, Template: r.TemplateARN,
 		Account: r.Account, Principal: r.Principal, KeyAlgorithm: r.KeyAlgorithm,
 		NotBefore: r.NotBefore.UTC(), NotAfter: r.NotAfter.UTC(), IssuedAt: r.IssuedAt.UTC(), Status: string(r.Status), Index: r.Index,
 	}
@@ -59,6 +59,16 @@ func shownCertificate(arn pca.ARN, r *inventory.Certificate) Certificate {
 		out.revoked(r.RevokedAt, r.Reason)
 	}
 	return out
+}
+
+// certificateARN is the ARN of a certificate; serials have 16 octets there.
+func certificateARN(arn pca.ARN, serial []byte) string {
+	var padded [16]byte
+	if len(serial) < len(padded) {
+		copy(padded[len(padded)-len(serial):], serial)
+		serial = padded[:]
+	}
+	return arn.WithCertificate(serial).String()
 }
 
 func (c *Certificate) revoked(at time.Time, reason uint8) {
@@ -119,7 +129,7 @@ func (c *Console) certificate(ctx context.Context, in *request) (any, error) {
 	if err != nil || len(serial) == 0 {
 		return nil, &pca.Error{Code: pca.ValidationException, Message: "The serial number is hexadecimal digits, with or without colons.", Err: err}
 	}
-	out, err := c.cfg.Authorities.GetCertificate(ctx, &pca.GetCertificateRequest{CertificateAuthorityArn: arn.CAARN(), CertificateArn: arn.WithCertificate(serial).String()})
+	out, err := c.cfg.Authorities.GetCertificate(ctx, &pca.GetCertificateRequest{CertificateAuthorityArn: arn.CAARN(), CertificateArn: certificateARN(arn, serial)})
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +160,7 @@ func (c *Console) logged(ctx context.Context, arn pca.ARN, serial []byte) (*Cert
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate %x of CA %s: %w", serial, arn.CA, err)
 	}
-	out := &Certificate{Serial: rendering.Serial(serial), ARN: arn.WithCertificate(serial).String(), Status: string(inventory.Valid), Index: rec.Index}
+	out := &Certificate{Serial: rendering.Serial(serial), ARN: certificateARN(arn, serial), Status: string(inventory.Valid), Index: rec.Index}
 	err = c.cfg.Entries.LogEntries(ctx, arn.CA, rec.Index, rec.Index+1, func(_ uint64, b []byte) error {
 		var e certlog.Entry
 		if err := e.Decode(b); err != nil {
