@@ -75,6 +75,7 @@ func (c *consoleConfig) check(publicURL string) error {
 
 // console is what server.Config.Console makes.
 func (h *house) console(api awsjson.Config) (http.Handler, error) {
+	api.Now = h.cfg.now
 	cfg := console.Config{
 		API: api, Authorities: h.cas, Records: h.db, Entries: h.db, Reports: h.reports, Inventory: h.inventory,
 		Buckets: h.bucketsFor, Link: h.reportLink,

@@ -50,21 +50,17 @@ export default [
       await narrow(page, "private CAs");
       await picture(page, "authorities");
 
-      const search = page.getByRole("combobox", { name: "Find private CAs" });
-      await search.fill("Fleet");
-      await search.press("Enter");
+      const search = page.getByLabel("Find private CAs");
+      await search.fill("fleet");
       await see(page, "1 match");
-      same((await table(page).getByRole("row").count()) - 1, 1, "rows with Fleet");
+      same((await table(page).getByRole("row").count()) - 1, 1, "rows with the word fleet");
       check((await row(page, "Example Fleet CA").textContent()).includes("20,001"), "the fleet's certificates are not counted");
-      await press(page, /Clear filter/);
-      await search.fill("Type = Subordinate");
-      await search.press("Enter");
-      await see(page, "1 match");
-      await press(page, /Clear filter/);
+      await search.fill("subordinate active");
+      await row(page, "Example Corp Issuing CA").waitFor();
+      same((await table(page).getByRole("row").count()) - 1, 1, "active subordinate CAs");
       await search.fill("no such CA");
-      await search.press("Enter");
       await see(page, "No matches");
-      await press(page, /Clear filter/);
+      await press(page, "Clear filter");
 
       const subjects = async () => (await table(page).getByRole("rowheader").allTextContents()).map((s) => s.trim());
       const ascending = await subjects();

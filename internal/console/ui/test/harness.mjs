@@ -35,7 +35,7 @@ export async function open(options = {}) {
     baseURL: world.url,
     ...options,
   });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(Number(process.env.CONSOLE_PATIENCE ?? 15_000));
   await context.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
   });

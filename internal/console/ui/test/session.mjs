@@ -27,7 +27,7 @@ export default [
       check(cookie.httpOnly && cookie.sameSite === "Strict" && cookie.path === "/console", `the cookie is ${JSON.stringify(cookie)}`);
 
       await press(page, /admin/);
-      await see(page, /arn:aws:iam::123456789012:user\/admin/);
+      await see(page, /Account 123456789012/);
       await page.getByRole("menuitem", { name: "Sign out" }).click();
       await see(page, "You are signed out.");
       await page.goto("/console/authorities");
