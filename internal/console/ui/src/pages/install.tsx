@@ -98,22 +98,26 @@ export default function Install() {
 /** Who signs: a root itself, a subordinate's parent here or elsewhere. */
 function Choice({ authority }: { authority: CertificateAuthority }) {
   const [params] = useSearchParams();
-  const [kind, setKind] = useState(params.get("parent") === "external" ? "external" : "here");
+  const [kind, setKind] = useState("here");
   if (authority.Type === "ROOT") return <Issue authority={authority} />;
+  // Once it is begun there is no other way than on, or to start over.
+  const begun = params.has("token") || params.has("certificate");
   return (
     <SpaceBetween size="l">
-      <Container header={<Header variant="h2">Parent type</Header>}>
-        <Tiles
-          ariaLabel="Parent type"
-          value={kind}
-          onChange={(e) => setKind(e.detail.value)}
-          items={[
-            { value: "here", label: "Private CA of this server", description: "A CA here signs the certificate, at once." },
-            { value: "external", label: "External private CA", description: "Take the certificate signing request to a CA elsewhere, and bring the certificate back." },
-          ]}
-        />
-      </Container>
-      {kind === "here" ? <Issue authority={authority} /> : <External authority={authority} />}
+      {!begun && (
+        <Container key="choice" header={<Header variant="h2">Parent type</Header>}>
+          <Tiles
+            ariaLabel="Parent type"
+            value={kind}
+            onChange={(e) => setKind(e.detail.value)}
+            items={[
+              { value: "here", label: "Private CA of this server", description: "A CA here signs the certificate, at once." },
+              { value: "external", label: "External private CA", description: "Take the certificate signing request to a CA elsewhere, and bring the certificate back." },
+            ]}
+          />
+        </Container>
+      )}
+      {kind === "here" || begun ? <Issue key="here" authority={authority} /> : <External key="external" authority={authority} />}
     </SpaceBetween>
   );
 }
@@ -224,7 +228,10 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
         } catch (e) {
           // Refused: nothing was issued, and the form can be changed. Otherwise
           // nobody knows, and only the same request with the same token is safe.
-          if (e instanceof ApiError && e.status >= 400 && e.status < 500) setBegun(false);
+          if (e instanceof ApiError && e.status >= 400 && e.status < 500) {
+            setBegun(false);
+            keep({ token: "" });
+          }
           throw e;
         }
         advance({ certificate: out.CertificateArn });
@@ -272,7 +279,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
         >
           <SpaceBetween size="l">
             {!root && (
-              <>
+              <SpaceBetween size="l">
                 {list.error && <LoadFailure of={list} what="list of certificate authorities" />}
                 <FormField
                   label="Parent private CA"
@@ -309,7 +316,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
                     onChange={(e) => setLength(Number(e.detail.selectedOption.value))}
                   />
                 </FormField>
-              </>
+              </SpaceBetween>
             )}
             <ValidityForm value={validity} error={asked || validity.value ? wrongValidity : ""} disabled={locked} onChange={setValidity} />
             <FormField label="Signature algorithm" description={root ? undefined : "One that goes with the key of the parent."}>

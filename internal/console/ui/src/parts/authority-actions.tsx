@@ -3,6 +3,7 @@ import Box from "@cloudscape-design/components/box";
 import ButtonDropdown, { type ButtonDropdownProps } from "@cloudscape-design/components/button-dropdown";
 import FormField from "@cloudscape-design/components/form-field";
 import Input from "@cloudscape-design/components/input";
+import SpaceBetween from "@cloudscape-design/components/space-between";
 import { useState } from "react";
 import { useNavigate } from "react-router";
 import { call, type CertificateAuthority, type ReportAllowed, type Status } from "../api";
@@ -189,7 +190,7 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
           {final ? (
             <Alert type="warning">It never had a certificate, so it is gone at once and cannot be restored.</Alert>
           ) : (
-            <>
+            <SpaceBetween size="m">
               <FormField label="Restoration period (days)" description="From 7 to 30. Until it ends, the certificate authority can be restored." errorText={wrong || undefined}>
                 <Input type="number" inputMode="numeric" value={days} onChange={(e) => setDays(e.detail.value)} />
               </FormField>
@@ -197,7 +198,7 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
                 While it is deleted it issues and revokes nothing, and no audit report can be generated: if you need one more, generate it first. Then its private
                 key is destroyed, for good. Certificates that it issued are not revoked. Its log and its reports stay where they are, for audits.
               </Alert>
-            </>
+            </SpaceBetween>
           )}
         </Confirm>
       );

@@ -112,7 +112,7 @@ export function SubjectForm({ value, errors, onChange }: Props) {
             />
           </FormField>
           {value.kind === "standard" ? (
-            <>
+            <SpaceBetween size="l">
               <ColumnLayout columns={2}>{usual.map(field)}</ColumnLayout>
               <ExpandableSection
                 headerText="More attributes"
@@ -120,7 +120,7 @@ export function SubjectForm({ value, errors, onChange }: Props) {
               >
                 <ColumnLayout columns={2}>{rows.filter((r) => !usual.includes(r.name)).map((r) => field(r.name))}</ColumnLayout>
               </ExpandableSection>
-            </>
+            </SpaceBetween>
           ) : (
             <AttributeEditor
               items={value.custom}
