@@ -31,6 +31,9 @@ const (
 	// serial; with more of them, looking at one after the other finds a page as
 	// quickly.
 	maxSerials = 4096
+
+	// maxRevoked is how many revoked certificates of a block are found one by one.
+	maxRevoked = 1024
 )
 
 // plan is what a Query asks for, of one CA.
@@ -301,7 +304,9 @@ func (s *search) run(ctx context.Context) error {
 		} else if lo, err = s.lookUp(ctx, below, candidates); err != nil {
 			return err
 		}
-		s.leave(candidates, lo, below)
+		if err := s.leave(ctx, candidates, lo, below); err != nil {
+			return err
+		}
 		end, err := s.block(ctx, lo, candidates)
 		if err != nil {
 			return err
@@ -335,7 +340,7 @@ func (s *search) lookUpSerials(ctx context.Context) error {
 
 // skip lowers an entry to just above the next one that can be wanted; 0 when there
 // is none.
-func (s *search) skip(ctx context.Context, below uint64) (uint64, error) {
+func (s *search) skip(ctx context.Context, below uint64) (next uint64, err error) {
 	if s.few {
 		n, _ := slices.BinarySearch(s.serials, below)
 		if n == 0 {
@@ -346,34 +351,61 @@ func (s *search) skip(ctx context.Context, below uint64) (uint64, error) {
 	if s.status != Revoked {
 		return below, nil
 	}
-	var id int64
+	_, err = s.revocations(ctx, 0, below, 1, func(r *revocation) { next = r.index + 1 })
+	return next, err
+}
+
+// revocations calls yield for the newest n certificates of the entries [lo, below)
+// that are revoked, and tells how many there are.
+func (s *search) revocations(ctx context.Context, lo, below uint64, n int, yield func(*revocation)) (count int, err error) {
 	base := s.number << entryBits
-	err := s.c.row(ctx, "SELECT id FROM revocation WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1", base, base+int64(below)).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return uint64(id-base) + 1, err
+	err = s.c.each(ctx, func(rows *sql.Rows) error {
+		var id int64
+		var r revocation
+		if err := rows.Scan(&id, &r.time, &r.reason); err != nil {
+			return err
+		}
+		r.index = uint64(id - base)
+		count++
+		yield(&r)
+		return nil
+	}, "SELECT id, time, reason FROM revocation WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?", base+int64(lo), base+int64(below), n)
+	return count, err
 }
 
 // late tells whether the time of the search is over.
 func (s *search) late() bool { return s.looked && time.Now().After(s.until) }
 
-// leave leaves in a set of the block that begins at lo what lies below an entry and
-// has one of the serials that are looked for.
-func (s *search) leave(candidates *set, lo, below uint64) {
-	candidates.below(int(min(below-lo, blockSize)))
-	if !s.few {
-		return
-	}
-	from, _ := slices.BinarySearch(s.serials, lo)
-	var of set
-	for _, i := range s.serials[from:] {
-		if i >= lo+blockSize {
-			break
+// leave leaves in a set of the block that begins at lo what lies below an entry, has
+// one of the serials that are looked for, and is revoked if it must be.
+func (s *search) leave(ctx context.Context, candidates *set, lo, below uint64) error {
+	below = min(below, lo+blockSize)
+	candidates.below(int(below - lo))
+	if s.few {
+		from, _ := slices.BinarySearch(s.serials, lo)
+		var of set
+		for _, i := range s.serials[from:] {
+			if i >= below {
+				break
+			}
+			of.add(uint16(i % blockSize))
 		}
-		of.add(uint16(i % blockSize))
+		candidates.keep(&of)
+	}
+	if _, some := candidates.highest(); !some || s.status != Revoked {
+		return nil
+	}
+	var of set
+	last := below
+	n, err := s.revocations(ctx, lo, below, maxRevoked, func(r *revocation) {
+		last = r.index
+		of.add(uint16(last % blockSize))
+	})
+	if n == maxRevoked { // there are more, and it is as well to look at all
+		of.addRange(0, int(last-lo))
 	}
 	candidates.keep(&of)
+	return err
 }
 
 // lookUp finds the newest block that begins below an entry and whose rows lie where
@@ -476,15 +508,8 @@ func (s *search) read(ctx context.Context, first uint64) error {
 		s.revoked = map[uint64]revocation{}
 	}
 	clear(s.revoked)
-	base := s.number << entryBits
-	return s.c.each(ctx, func(rows *sql.Rows) error {
-		var id int64
-		var r revocation
-		err := rows.Scan(&id, &r.time, &r.reason)
-		r.index = uint64(id - base)
-		s.revoked[r.index] = r
-		return err
-	}, "SELECT id, time, reason FROM revocation WHERE id >= ? AND id < ?", base+int64(first), base+int64(first+groupSize))
+	_, err = s.revocations(ctx, first, first+groupSize, groupSize, func(r *revocation) { s.revoked[r.index] = *r })
+	return err
 }
 
 // certificate is a row as it is shown.
