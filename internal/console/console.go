@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -193,7 +194,10 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Nothing of an account lies in a cache after its person has gone.
 	h.Set("Cache-Control", "no-store")
 	if err := c.crossSite.Check(r); err != nil {
-		refuse(w, http.StatusForbidden, "The request comes from another site's page.")
+		h.Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		// Two strings, without anything of the request's.
+		_, _ = io.WriteString(w, `{"__type":"AccessDeniedException","message":"The request comes from another site's page."}`)
 		return
 	}
 	operation, isCall := strings.CutPrefix(path, "call/")

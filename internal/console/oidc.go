@@ -284,4 +284,3 @@ func (o *OIDC) name() string {
 	}
 	return o.Issuer
 }
-
