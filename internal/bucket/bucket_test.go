@@ -400,6 +400,40 @@ func TestForeign(t *testing.T) {
 	if err := c.List(t.Context(), name, account, "log/", func(key string) error { keys = append(keys, key); return nil }); err != nil || len(keys) != 2 {
 		t.Errorf("listed %q, %v", keys, err)
 	}
+
+	if list, err := c.Buckets(t.Context()); err != nil || len(list) != 1 || list[0].Name != name {
+		t.Errorf("%v, %v", list, err)
+	}
+	if a, err := c.Look(t.Context(), gateRequest()); err != nil || !a.Exists || !a.Allowed || a.Needed != "" || !strings.Contains(a.Reason, "its own access control") {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := byPolicy.Look(t.Context(), gateRequest()); err != nil || !a.Exists || a.Allowed || a.Reason != "It has no bucket policy." || a.Needed == "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	r, err := c.Open(t.Context(), name, account, "log/checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := make([]byte, 3); r.Size() != 4 {
+		t.Errorf("%d bytes", r.Size())
+	} else if _, err := r.ReadAt(got, 1); err != io.EOF && err != nil || string(got) != "ead" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := c.Open(t.Context(), name, account, "log/none"); !errors.Is(err, bucket.ErrNoObject) {
+		t.Errorf("an object that is not there: %v", err)
+	}
+	link, err := c.Link(t.Context(), name, "log/checkpoint", "head.txt", 60e9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Get(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); string(b) != "head" || res.Header.Get("Content-Disposition") != "attachment; filename=head.txt" {
+		t.Errorf("%d %q %v, %v", res.StatusCode, b, res.Header, err)
+	}
 }
 
 func TestEmbedded(t *testing.T) {
