@@ -22,7 +22,7 @@ export function usePage(crumbs: Crumb[], maxContentWidth?: number) {
   useEffect(() => {
     set(JSON.parse(key) as Crumb[], maxContentWidth);
     const last = (JSON.parse(key) as Crumb[]).at(-1);
-    document.title = last ? `${last.text} – chirograph` : "chirograph";
+    document.title = `${last?.text ?? "Private CAs"} – chirograph`;
   }, [set, key, maxContentWidth]);
 }
 
@@ -107,7 +107,7 @@ function Frame({ children }: { children: ReactNode }) {
           identity={{
             href: href(at.authorities),
             title: "chirograph",
-            logo: { src: "/console/icon.svg", alt: "" },
+            logo: { src: "/console/icon.svg", alt: "Logo" },
             onFollow: (e) => {
               e.preventDefault();
               navigate(at.authorities);
@@ -128,9 +128,9 @@ function Frame({ children }: { children: ReactNode }) {
             {
               type: "menu-dropdown",
               iconName: "user-profile",
-              text: name,
+              text: `${name} @ ${session?.account ?? ""}`,
               title: session?.arn,
-              description: `Account ${session?.account ?? ""}, region ${session?.region ?? ""}`,
+              description: `Account ${session?.account ?? ""}, ${session?.region ?? ""}`,
               items: [{ id: "sign-out", text: "Sign out" }],
               onItemClick: (e) => choose(e.detail.id),
             },

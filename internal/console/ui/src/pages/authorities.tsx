@@ -54,11 +54,10 @@ const next = () => preload(() => import("./authority"), () => import("../parts/o
 
 const preferencesKey = "chirograph-authorities";
 const sizes = [10, 25, 50, 100];
-const columns = ["subject", "id", "owner", "type", "status", "mode", "key", "expires", "issued", "revoked", "reported"] as const;
+const columns = ["subject", "id", "type", "status", "mode", "key", "expires", "issued", "revoked", "reported", "owner"] as const;
 const labels: Record<(typeof columns)[number], string> = {
   subject: "Subject",
   id: "ID",
-  owner: "Owner account",
   type: "Type",
   status: "Status",
   mode: "Mode",
@@ -67,6 +66,7 @@ const labels: Record<(typeof columns)[number], string> = {
   issued: "Issued",
   revoked: "Revoked",
   reported: "Last report",
+  owner: "Owner account",
 };
 
 type Preferences = { pageSize: number; visible: string[]; wrapLines: boolean };
@@ -140,27 +140,27 @@ export default function Authorities() {
       header: labels.subject,
       sortingField: "subject",
       isRowHeader: true,
-      minWidth: 180,
+      width: 270,
+      minWidth: 150,
       cell: (r) => (
         <Link href={href(at.authority(r.authority.Arn))} onFollow={follow}>
           {r.subject}
         </Link>
       ),
     },
-    { id: "id", header: labels.id, sortingField: "id", minWidth: 130, cell: (r) => r.id },
-    { id: "owner", header: labels.owner, sortingField: "owner", cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
-    { id: "type", header: labels.type, sortingField: "type", cell: (r) => r.type },
-    { id: "status", header: labels.status, sortingField: "status", minWidth: 120, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
-    { id: "mode", header: labels.mode, sortingField: "mode", cell: (r) => r.mode },
-    { id: "key", header: labels.key, sortingField: "key", cell: (r) => r.key },
-    { id: "expires", header: labels.expires, sortingField: "expires", cell: (r) => day(r.authority.NotAfter) },
-    { id: "issued", header: labels.issued, sortingField: "issued", cell: (r) => <Figure n={r.issued} /> },
-    { id: "revoked", header: labels.revoked, sortingField: "revoked", cell: (r) => <Figure n={r.revoked} /> },
+    { id: "id", header: labels.id, sortingField: "id", width: 180, cell: (r) => r.id },
+    { id: "type", header: labels.type, sortingField: "type", width: 130, cell: (r) => r.type },
+    { id: "status", header: labels.status, sortingField: "status", width: 150, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
+    { id: "mode", header: labels.mode, sortingField: "mode", width: 170, cell: (r) => r.mode },
+    { id: "key", header: labels.key, sortingField: "key", width: 150, cell: (r) => r.key },
+    { id: "expires", header: labels.expires, sortingField: "expires", width: 130, cell: (r) => day(r.authority.NotAfter) },
+    { id: "issued", header: labels.issued, sortingField: "issued", width: 120, cell: (r) => count(r.issued) },
+    { id: "revoked", header: labels.revoked, sortingField: "revoked", width: 120, cell: (r) => count(r.revoked) },
     {
       id: "reported",
       header: labels.reported,
       sortingField: "reported",
-      minWidth: 150,
+      width: 220,
       cell: (r) => {
         if (!r.lastReport) return "–";
         if (r.lastReport.status !== "SUCCESS") return <ReportStatus report={r.lastReport} />;
@@ -171,6 +171,7 @@ export default function Authorities() {
         );
       },
     },
+    { id: "owner", header: labels.owner, sortingField: "owner", width: 190, cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
   ];
 
   function keep(p: CollectionPreferencesProps.Preferences<unknown>) {
@@ -187,7 +188,7 @@ export default function Authorities() {
       {...collectionProps}
       variant="full-page"
       stickyHeader
-      resizableColumns={false}
+      resizableColumns
       selectionType="single"
       columnDefinitions={definitions}
       columnDisplay={columns.map((id) => ({ id, visible: chosen.visible.includes(id) }))}
@@ -253,10 +254,6 @@ export default function Authorities() {
       </div>
     </>
   );
-}
-
-function Figure({ n }: { n: number }) {
-  return <Box textAlign="right">{count(n)}</Box>;
 }
 
 function Empty({ title, text, children }: { title: string; text: string; children: ReactNode }) {

@@ -5,6 +5,7 @@ import ContentLayout from "@cloudscape-design/components/content-layout";
 import Header from "@cloudscape-design/components/header";
 import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import SpaceBetween from "@cloudscape-design/components/space-between";
+import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import Tabs from "@cloudscape-design/components/tabs";
 import { Suspense, type ComponentType } from "react";
 import { useNavigate, useSearchParams } from "react-router";
@@ -142,7 +143,7 @@ function Facts({ details: { authority, certificate }, shared }: { details: Autho
   return (
     <Container header={<Header variant="h2">General</Header>}>
       <KeyValuePairs
-        columns={4}
+        columns={3}
         items={[
           { label: "Status", value: <AuthorityStatus status={authority.Status} /> },
           { label: "Type", value: words(authority.Type) },
@@ -176,7 +177,7 @@ function Parts(props: TabProps) {
         label,
         content: (
           <Boundary key={id}>
-            <Suspense fallback={null}>
+            <Suspense fallback={<StatusIndicator type="loading">Loading</StatusIndicator>}>
               <Content {...props} />
             </Suspense>
           </Boundary>

@@ -125,7 +125,7 @@ export default function SignIn() {
                     ariaRequired
                   />
                 </FormField>
-                <ExpandableSection headerText="Temporary credentials" headingTagOverride="h2">
+                <ExpandableSection variant="footer" headerText="Temporary credentials">
                   <FormField label={<>Session token - <i>optional</i></>} description="Comes with temporary credentials, for example of an assumed role.">
                     <Input name="session-token" value={token} onChange={(e) => setToken(e.detail.value)} autoComplete="off" spellcheck={false} />
                   </FormField>

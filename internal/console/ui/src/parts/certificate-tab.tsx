@@ -59,7 +59,7 @@ function Request({ arn }: { arn: string }) {
     <Container header={<Header variant="h2" description="Have it signed, and install the certificate with Actions, Install CA certificate.">Certificate signing request</Header>}>
       {forbidden || (
         <Loading of={csr} what="certificate signing request">
-          {({ Csr }) => <Pem text={Csr} file={`${idOf(arn)}.csr`} label="certificate signing request" />}
+          {({ Csr }) => <Pem text={Csr} file={`${idOf(arn)}.csr`} label="CSR" />}
         </Loading>
       )}
     </Container>

@@ -18,7 +18,7 @@ export function save(text: string, file: string) {
   window.setTimeout(() => URL.revokeObjectURL(url), 10_000); // the download reads it after click returns
 }
 
-/** Text in PEM form, to read, to copy and to download. label is its name for people, such as "certificate". */
+/** Text in PEM form, to read, to copy and to download. label is its name on buttons, such as "certificate". */
 export function Pem({ text, file, label }: { text: string; file: string; label: string }) {
   return (
     <SpaceBetween size="xs">

@@ -70,7 +70,7 @@ function Entries({ arn, size, kind, onKind }: Props) {
           </Header>
         }
         columnDefinitions={[
-          { id: "time", header: "Time", minWidth: 170, cell: (e) => time(e.time) },
+          { id: "time", header: "Time", minWidth: 205, cell: (e) => time(e.time) },
           { id: "event", header: "Event", isRowHeader: true, minWidth: 160, cell: (e) => e.label },
           { id: "detail", header: "Details", minWidth: 220, cell: (e) => <span className="value">{e.detail || "–"}</span> },
           {
