@@ -1,1 +1,0 @@
-import{Ct as e,Jn as t,Xn as n,wt as r}from"./box-Drf7NBXI.js";import{t as i}from"./internal-BhN1704Z.js";var a=n(t()),o=a.forwardRef(({...e},t)=>{let n=r(`Checkbox`,{props:{readOnly:e.readOnly}});return a.createElement(i,{...e,...n,ref:t,__injectAnalyticsComponentMetadata:!0})});e(o,`Checkbox`);export{o as t};

@@ -1,1 +1,0 @@
-import{Jn as e,Xn as t}from"./box-Drf7NBXI.js";import{D as n}from"./index-CQZ39RxZ.js";var r=t(e(),1);function i(){let{key:e,state:t}=n(),i=t?.edit===!0,[a,o]=(0,r.useState)(i);return(0,r.useEffect)(()=>{i&&o(!0)},[e,i]),[a,o]}export{i as t};

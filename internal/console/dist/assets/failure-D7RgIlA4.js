@@ -1,1 +1,0 @@
-import{C as e,i as t,x as n}from"./index-CQZ39RxZ.js";var r=n();function i({error:n,header:i}){return n?(0,r.jsx)(`div`,{role:`alert`,children:(0,r.jsxs)(e,{type:`error`,header:i,children:[n.message,n instanceof t&&n.code?` (${n.code})`:``]})}):null}export{i as t};

@@ -1,1 +1,0 @@
-import{Ct as e,J as t,Jn as n,Xn as r,wt as i}from"./box-Drf7NBXI.js";var a=r(n());function o({assertive:e=!1,hidden:n=!1,tagName:r=`div`,...o}){let s=i(`LiveRegion`,{props:{assertive:e,hidden:n}});return a.createElement(t,{assertive:e,hidden:n,tagName:r,...s,...o})}e(o,`LiveRegion`);export{o as t};

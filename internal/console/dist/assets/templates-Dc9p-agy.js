@@ -1,1 +1,0 @@
-import{x as e}from"./index-CQZ39RxZ.js";var t=e();function n(){return(0,t.jsx)(`h1`,{children:`Templates`})}export{n as default};
