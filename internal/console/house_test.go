@@ -368,9 +368,9 @@ func call[Out any](b *browser, operation string, in any) *Out {
 // signed by the parent.
 func (b *browser) makeCA(name string, algorithm pca.KeyAlgorithm, signing pca.SigningAlgorithm, parent string) string {
 	b.h.t.Helper()
-	typ, template := "ROOT", "RootCACertificate"
+	typ, template, days := "ROOT", "RootCACertificate", 30
 	if parent != "" {
-		typ, template = "SUBORDINATE", "SubordinateCACertificate_PathLen0"
+		typ, template, days = "SUBORDINATE", "SubordinateCACertificate_PathLen0", 20
 	}
 	arn := call[pca.CreateCertificateAuthorityResponse](b, "CreateCertificateAuthority", map[string]any{
 		"CertificateAuthorityType":          typ,
@@ -385,10 +385,10 @@ func (b *browser) makeCA(name string, algorithm pca.KeyAlgorithm, signing pca.Si
 	}
 	csr := call[pca.GetCertificateAuthorityCsrResponse](b, "GetCertificateAuthorityCsr", map[string]string{"CertificateAuthorityArn": arn}).Csr
 	issuer := arn
-	if parent != "" {
-		issuer = parent
+	if parent != "" { // an EC key's
+		issuer, signing = parent, pca.SigningAlgorithm_SHA256WITHECDSA
 	}
-	c := b.issue(issuer, csr, template, signing, 30)
+	c := b.issue(issuer, csr, template, signing, days)
 	in := map[string]any{"CertificateAuthorityArn": arn, "Certificate": []byte(c.Certificate)}
 	if parent != "" {
 		in["CertificateChain"] = []byte(c.CertificateChain)
