@@ -340,7 +340,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
           does not issue a second.
         </Alert>
       )}
-      {begun && issued && !running && !error && (
+      {begun && issued !== "" && !running && !error && (
         <Alert type="info" header="A certificate is issued already">
           This page was left before it was installed. Go on to install it, or start over to issue another one.
         </Alert>

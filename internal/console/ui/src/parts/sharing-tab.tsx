@@ -92,6 +92,7 @@ function Policy({ arn, putDenied, removeDenied }: { arn: string; putDenied: stri
                 {
                   id: "remove",
                   header: "Remove",
+                  minWidth: 110,
                   cell: (g) => (
                     <Button
                       variant="inline-link"
@@ -141,7 +142,7 @@ function Policy({ arn, putDenied, removeDenied }: { arn: string; putDenied: stri
                 </Box>
               }
             />
-            {text && (
+            {text !== "" && (
               <ExpandableSection headerText="Policy text" variant="container">
                 <Code label="policy" text={pretty(text)} />
               </ExpandableSection>
@@ -222,7 +223,7 @@ function Edit({ arn, text, write, onClose }: ChangeProps) {
                 const g = inWords(s);
                 return (
                   <li key={i}>
-                    {g.deny ? "Denied to" : "Allowed to"} {g.who.join(", ") || "nobody"}: {g.what.join(", ")}
+                    {g.deny ? "Denied" : "Allowed"}: {g.who.join(", ") || "Nobody"}: {g.what.join(", ")}
                     {g.templates.length > 0 ? `, from ${g.templates.join(", ")}` : ""}
                     {g.conditions.length > 0 ? `; only if ${g.conditions.join(" and ")}` : ""}.
                   </li>
