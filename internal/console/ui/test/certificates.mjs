@@ -1,11 +1,11 @@
 // Certificates: found, shown, downloaded, revoked, counted.
 import { readFile } from "node:fs/promises";
-import { accessible, check, heading, narrow, note, picture, place, press, same, see, signedIn, world } from "./harness.mjs";
+import { accessible, check, heading, narrow, note, picture, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
 
 const { admin } = world.keys;
 const { issuing, fleet, hostile } = world.authorities;
 
-const table = (page) => page.getByRole("table", { name: "Certificates" });
+const table = (page) => tableOf(page, "Certificates");
 const search = (page) => page.getByLabel("Find certificates by subject or serial number");
 
 /** How many rows the table has once it shows a text. */
@@ -59,7 +59,7 @@ export default [
       await table(page).getByRole("link").first().click();
       await heading(page, "Certificate").waitFor();
       await see(page, /CN=host-10-0\.example\.com/);
-      await page.getByRole("table", { name: "Extensions" }).waitFor();
+      await tableOf(page, "Extensions").waitFor();
       await accessible(page, "certificate");
       await narrow(page, "certificate");
       const [file] = await Promise.all([page.waitForEvent("download"), press(page, "Download certificate")]);

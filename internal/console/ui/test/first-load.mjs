@@ -15,8 +15,11 @@ export default [
       let headers = 0;
       const body = new Map();
       network.on("Network.dataReceived", (e) => body.set(e.requestId, (body.get(e.requestId) ?? 0) + e.encodedDataLength));
+      const urls = new Map();
+      network.on("Network.responseReceived", (e) => urls.set(e.requestId, e.response.url));
       network.on("Network.loadingFinished", (e) => {
         requests++;
+        note(`${body.get(e.requestId) ?? 0} ${urls.get(e.requestId)}`);
         bytes += body.get(e.requestId) ?? 0;
         headers += e.encodedDataLength - (body.get(e.requestId) ?? 0);
       });

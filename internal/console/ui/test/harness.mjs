@@ -74,6 +74,9 @@ export const heading = (page, name) => page.getByRole("heading", { name }).first
 export const see = (page, text) => page.getByText(text).filter({ visible: true }).first().waitFor();
 export const press = (page, name) => page.getByRole("button", { name }).filter({ visible: true }).first().click();
 
+/** A table by its name; those whose cells the arrow keys walk are grids. */
+export const tableOf = (page, name) => page.getByRole("table", { name }).or(page.getByRole("grid", { name })).first();
+
 /** Chooses from the menu Actions. */
 export async function act(page, name) {
   await press(page, /^Actions/);

@@ -132,7 +132,8 @@ export default function Authorities() {
     sorting: { defaultState: { sortingColumn: { sortingField: "subject" } } },
     selection: { trackBy: (r) => r.authority.Arn, keepSelection: true },
   });
-  const selected = collectionProps.selectedItems?.[0];
+  const chosenArn = collectionProps.selectedItems?.[0]?.authority.Arn;
+  const selected = rows.find((r) => r.authority.Arn === chosenArn); // as it is now, not as it was when it was chosen
 
   const definitions: TableProps.ColumnDefinition<Row>[] = [
     {
