@@ -21,7 +21,6 @@ import (
 	"chirograph.dev/internal/auditlog"
 	"chirograph.dev/internal/auditreport"
 	"chirograph.dev/internal/awsjson"
-	"chirograph.dev/internal/awsquery"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/local"
 	"chirograph.dev/internal/ca"
@@ -540,7 +539,7 @@ func (h *house) openPeople(ctx context.Context, masterKey keystore.MasterKey) er
 	h.people, err = identity.New(ctx, identity.Config{
 		Partition: h.cfg.Partition, Region: h.cfg.Region, Account: h.cfg.Account,
 		Records: h.db, Sealer: h.keys, Key: [32]byte(key),
-		Caller: whoCalls, Conditions: awsquery.Conditions,
+		Caller: whoCalls, Conditions: conditions,
 		Log: h.log,
 		Now: h.cfg.now,
 	})

@@ -87,3 +87,11 @@ func whoCalls(ctx context.Context) *iam.Principal {
 	}
 	return awsjson.Caller(ctx)
 }
+
+// conditions are the condition keys of a request, by whichever front it came.
+func conditions(ctx context.Context) map[string][]string {
+	if m := awsquery.Conditions(ctx); m != nil {
+		return m
+	}
+	return awsjson.Conditions(ctx)
+}

@@ -56,7 +56,9 @@ const (
 	oidcLife      = 10 * time.Minute
 	issuerTimeout = 10 * time.Second
 	issuerBytes   = 1 << 20
-	issuerLife    = time.Hour
+	// issuerPause is how long one that could not be asked is left alone.
+	issuerLife  = time.Hour
+	issuerPause = 5 * time.Second
 )
 
 // attempt is what the browser keeps while its person is at the issuer.
@@ -73,6 +75,7 @@ type issuer struct {
 
 	mu       sync.Mutex
 	provider *oidc.Provider
+	err      error // why it could not be asked
 	until    time.Time
 }
 
@@ -102,13 +105,15 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (i *issuer) open(ctx context.Context, cfg *OIDC, now time.Time) (*oidc.Provider, *oauth2.Config, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.provider == nil || !now.Before(i.until) {
+	if !now.Before(i.until) {
 		// The provider asks for keys later on, too: not within this request.
-		p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.client), cfg.Issuer)
-		if err != nil {
-			return nil, nil, fmt.Errorf("asking the issuer %s: %w", cfg.Issuer, err)
+		i.provider, i.err = oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.client), cfg.Issuer)
+		if i.until = now.Add(issuerLife); i.err != nil {
+			i.until = now.Add(issuerPause)
 		}
-		i.provider, i.until = p, now.Add(issuerLife)
+	}
+	if i.err != nil {
+		return nil, nil, fmt.Errorf("asking the issuer %s: %w", cfg.Issuer, i.err)
 	}
 	return i.provider, &oauth2.Config{
 		ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret, Endpoint: i.provider.Endpoint(),
@@ -135,6 +140,7 @@ const (
 	failedRefused = "refused" // the issuer says no, or the person did
 	failedExpired = "expired" // this is no answer to what this browser asked, or it comes too late
 	failedDenied  = "denied"  // no role trusts the token
+	failedBusy    = "busy"    // too many attempts from the same address failed of late
 )
 
 // page is a page of the console to go to: nothing of elsewhere, and none of
@@ -187,9 +193,14 @@ func (c *Console) fromIssuer(ctx context.Context, in *request) (any, error) {
 	if code := in.Get("error"); code != "" {
 		return c.failed(ctx, failedRefused, fmt.Errorf("the issuer answers %.100q: %.500q", code, in.Get("error_description")))
 	}
+	now := c.cfg.API.Now()
+	back, wait := c.byAddress.take(addressOf(in.http.RemoteAddr), now) // the issuer is not asked for everybody's made-up codes
+	if wait > 0 {
+		return c.failed(ctx, failedBusy, errors.New("too many attempts"))
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*issuerTimeout)
 	defer cancel()
-	provider, client, err := c.issuer.open(ctx, c.cfg.OIDC, c.cfg.API.Now())
+	provider, client, err := c.issuer.open(ctx, c.cfg.OIDC, now)
 	if err != nil {
 		return c.failed(ctx, failedIssuer, err)
 	}
@@ -216,6 +227,7 @@ func (c *Console) fromIssuer(ctx context.Context, in *request) (any, error) {
 	if err != nil {
 		return c.failed(ctx, failedDenied, err)
 	}
+	back()
 	c.begin(ctx, in.http, p, keys.AccessKeyId, keys.SessionToken)
 	return redirect(ctx, page(a.Return))
 }

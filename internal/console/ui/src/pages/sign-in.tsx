@@ -19,6 +19,7 @@ const failures: Record<string, string> = {
   issuer: "The provider could not be asked, or did not answer as it must. Whoever runs this server finds the reason in its log.",
   refused: "The provider did not let you in, or you cancelled.",
   expired: "It took too long, or began in another window. Try again.",
+  busy: "Too many attempts have failed. Try again in a minute.",
   denied: "Your account at the provider is known, but no role here is for it. Ask whoever runs this server.",
 };
 
