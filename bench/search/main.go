@@ -30,8 +30,8 @@ func newProgram() *bench.Program {
 		Help: `search measures the index of certificates that the console searches, without HTTP:
 making it from the log of a seeded CA, 2 % of it revoked; then pages of 50 for searches
 of each kind, one after the other, and the statistics.
-With its defaults it takes about a minute, and a gigabyte of disk; ten million
-certificates (--certificates 10M) need some five minutes and ten gigabytes.`,
+With its defaults it takes about a minute, and half a gigabyte of disk; ten million
+certificates (--certificates 10M) need some five minutes and four gigabytes.`,
 		Flags: func(set *flag.FlagSet) {
 			set.DurationVar(&duration, "duration", duration, "how long each kind of search is measured")
 			set.Var(&sizes, "certificates", "sizes of the CA, separated by commas")
@@ -112,6 +112,10 @@ func measure(ctx context.Context, r *bench.Run, binary string, n uint64, duratio
 		{"issued in a second", func() inventory.Query {
 			at := now.Add(-time.Duration(rand.Uint64N(n)) * time.Millisecond)
 			return inventory.Query{IssuedFrom: at, IssuedTo: at.Add(time.Second)}
+		}},
+		{"expires on a day", func() inventory.Query {
+			at := soon().UTC().Truncate(24 * time.Hour)
+			return inventory.Query{ExpiresFrom: at, ExpiresTo: at.Add(24 * time.Hour)}
 		}},
 		{"expires in a minute", func() inventory.Query {
 			at := soon()

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
-	"sort"
 
 	"chirograph.dev/internal/certlog"
 )
@@ -221,27 +220,30 @@ func (p *posting) append(dst []byte) []byte {
 	return dst
 }
 
-// union adds the entries of all keys of a span to s. page reads one page.
+// union adds the entries of all keys of a span to s. page reads one page, which is
+// valid until the next.
 func union(s *set, in span, directory []byte, page func(n int) ([]byte, error)) error {
-	r := reader{b: directory}
-	var firsts [][]byte
-	for len(r.b) > 0 {
-		firsts = append(firsts, r.bytes())
-	}
-	if r.bad {
-		return fmt.Errorf("%w: a directory", errFile)
-	}
-	from := sort.Search(len(firsts), func(i int) bool { return bytes.Compare(firsts[i], in.lo) > 0 })
-	var key []byte
-	for n := max(from-1, 0); n < len(firsts); n++ {
-		if in.hi != nil && bytes.Compare(firsts[n], in.hi) >= 0 {
-			return nil
+	from, to, at := 0, 0, 0 // pages that keys of the span can be on
+	for r := (reader{b: directory}); r.more(); at++ {
+		first := r.bytes()
+		if r.bad {
+			return fmt.Errorf("%w: a directory", errFile)
 		}
+		if bytes.Compare(first, in.lo) <= 0 {
+			from = at
+		}
+		if in.hi != nil && bytes.Compare(first, in.hi) >= 0 {
+			break
+		}
+		to = at + 1
+	}
+	key := make([]byte, 0, 128)
+	for n := from; n < to; n++ {
 		b, err := page(n)
 		if err != nil {
 			return err
 		}
-		for r := (reader{b: b}); len(r.b) > 0; {
+		for r := (reader{b: b}); r.more(); {
 			shared := r.uvarint()
 			suffix := r.bytes()
 			if r.bad || shared > uint64(len(key)) {

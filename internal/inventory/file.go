@@ -314,3 +314,19 @@ func (c *conn) each(ctx context.Context, yield func(*sql.Rows) error, text strin
 	}
 	return rows.Err()
 }
+
+// blob appends what a statement gives, one value in one row, to dst; sql.ErrNoRows
+// when there is none.
+func (c *conn) blob(ctx context.Context, dst []byte, text string, args ...any) ([]byte, error) {
+	found := false
+	err := c.each(ctx, func(rows *sql.Rows) error {
+		var b sql.RawBytes
+		err := rows.Scan(&b)
+		dst, found = append(dst, b...), true
+		return err
+	}, text, args...)
+	if err == nil && !found {
+		err = sql.ErrNoRows
+	}
+	return dst, err
+}

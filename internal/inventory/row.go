@@ -108,7 +108,7 @@ func readGroup(dst []row, plain []byte, first uint64) ([]row, error) {
 	for i := start; i < len(dst); i++ {
 		dst[i].subject, dst[i].names = r.bytes(), r.bytes()
 	}
-	if r.bad || len(r.b) != 0 {
+	if r.bad || r.more() {
 		return dst[:start], fmt.Errorf("%w: the group of entry %d", errFile, first)
 	}
 	return dst, nil
@@ -122,44 +122,54 @@ func appendBytes(dst, b []byte) []byte {
 // zeros and makes bad true for good.
 type reader struct {
 	b   []byte
+	at  int
 	bad bool
 }
 
+// more tells whether something is left.
+func (r *reader) more() bool { return r.at < len(r.b) }
+
 func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	return uint64(advance(r, int64(v), n))
-}
-
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	return advance(r, v, n)
-}
-
-func advance(r *reader, v int64, n int) int64 {
+	v, n := binary.Uvarint(r.b[r.at:])
 	if n <= 0 {
-		r.bad, r.b = true, nil
+		r.fail()
 		return 0
 	}
-	r.b = r.b[n:]
+	r.at += n
 	return v
 }
 
-func (r *reader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b[r.at:])
+	if n <= 0 {
+		r.fail()
+		return 0
 	}
-	return 0
+	r.at += n
+	return v
+}
+
+func (r *reader) fail() { r.bad, r.at = true, len(r.b) }
+
+func (r *reader) byte() byte {
+	if !r.more() {
+		r.fail()
+		return 0
+	}
+	r.at++
+	return r.b[r.at-1]
 }
 
 func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
 
 func (r *reader) take(n uint64) []byte {
-	if uint64(len(r.b)) < n {
-		r.bad, r.b = true, nil
+	if uint64(len(r.b)-r.at) < n {
+		r.fail()
 		return nil
 	}
-	v := r.b[:n:n]
-	r.b = r.b[n:]
+	end := r.at + int(n)
+	v := r.b[r.at:end:end]
+	r.at = end
 	return v
 }
 

@@ -429,12 +429,12 @@ func (s *search) lookUp(ctx context.Context, below uint64, all *set) (lo uint64,
 	}
 	s.looked = true
 	lo = uint64(id-base) * blockSize
-	page := func(n int) (b []byte, err error) {
-		err = s.c.row(ctx, "SELECT bytes FROM page WHERE id = ?", id<<(pageBits-blockBits)+int64(n)).Scan(&b)
+	page := func(n int) (_ []byte, err error) {
+		s.plain, err = s.c.blob(ctx, s.plain[:0], "SELECT bytes FROM page WHERE id = ?", id<<(pageBits-blockBits)+int64(n))
 		if errors.Is(err, sql.ErrNoRows) {
 			err = fmt.Errorf("%w: page %d of the block of entry %d is missing", errFile, n, lo)
 		}
-		return b, err
+		return s.plain, err
 	}
 	all.addRange(0, blockSize)
 	for i, in := range s.spans {
