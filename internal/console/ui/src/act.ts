@@ -37,3 +37,8 @@ export function useAct(): Act {
 export function idempotencyToken(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
+
+/** Brings a person to the first field that is marked, once the page shows the marks. */
+export function focusFirstError() {
+  requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
+}

@@ -13,8 +13,8 @@ import TagEditor, { type TagEditorProps } from "@cloudscape-design/components/ta
 import Tiles from "@cloudscape-design/components/tiles";
 import Wizard from "@cloudscape-design/components/wizard";
 import { useState } from "react";
-import { useNavigate } from "react-router";
-import { idempotencyToken, useAct } from "../act";
+import { useNavigate, useSearchParams } from "react-router";
+import { focusFirstError, idempotencyToken, useAct } from "../act";
 import { ApiError, call, type CertificateAuthority } from "../api";
 import { usePoll } from "../load";
 import { useNotify } from "../notifications";
@@ -56,7 +56,9 @@ function whereIs(e: Error): { step: number; field?: string } {
 export default function CreateAuthority() {
   usePage([{ text: "Create private CA", href: at.create }]);
   const may = useMay("*", [create, tag]);
-  const [arn, setArn] = useState("");
+  // In the address, so that a page that is loaded anew does not begin another CA.
+  const [params, setParams] = useSearchParams();
+  const arn = params.get("created");
   const denied = may(create);
   return (
     <ContentLayout header={<Header variant="h1">Create private certificate authority (CA)</Header>}>
@@ -67,7 +69,7 @@ export default function CreateAuthority() {
       ) : arn ? (
         <Created arn={arn} />
       ) : (
-        <Steps tagsDenied={may(tag)} onCreated={setArn} />
+        <Steps tagsDenied={may(tag)} onCreated={(created) => setParams({ created }, { replace: true })} />
       )}
     </ContentLayout>
   );
@@ -108,21 +110,23 @@ function Steps({ tagsDenied, onCreated }: { tagsDenied: string; onCreated(arn: s
     };
   }
 
+  function showErrors(of: number) {
+    setAsked((old) => [...old, of]);
+    setStep(of);
+    focusFirstError();
+  }
+
   function go(to: number) {
     for (let i = step; i < to; i++) {
       if (!wrong(i)) continue;
-      setAsked((old) => [...old, i]);
-      return setStep(i);
+      return showErrors(i);
     }
     setStep(to);
   }
 
   function submit() {
     const first = [subjectStep, revocationStep, tagsStep].find(wrong);
-    if (first !== undefined) {
-      setAsked((old) => [...old, first]);
-      return setStep(first);
-    }
+    if (first !== undefined) return showErrors(first);
     void run(async () => {
       try {
         const out = await call<{ CertificateAuthorityArn: string }>("CreateCertificateAuthority", {

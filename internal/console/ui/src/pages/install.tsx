@@ -13,7 +13,7 @@ import Steps, { type StepsProps } from "@cloudscape-design/components/steps";
 import Tiles from "@cloudscape-design/components/tiles";
 import { useEffect, useRef, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
-import { idempotencyToken, useAct } from "../act";
+import { focusFirstError, idempotencyToken, useAct } from "../act";
 import { api, ApiError, call, type Authority, type CertificateAuthority, type Decoded, type HierarchyNode, type OverviewRow } from "../api";
 import { useAuthorityArn } from "../authority";
 import { useLoad, usePoll } from "../load";
@@ -131,17 +131,23 @@ function parentOf(node: HierarchyNode | undefined): string {
   return "";
 }
 
+/** The path length that a CA's certificate sets; undefined when it sets none. */
+function pathLength(d: Decoded | null | undefined): number | undefined {
+  const found = /\d+/.exec(d?.extensions.find((e) => e.oid === "2.5.29.19")?.value ?? "");
+  return found ? Number(found[0]) : undefined;
+}
+
 /**
  * How many CAs may still follow below a CA that this one signs: the least of
  * what it and those above it allow, null when none of them sets a limit, and
  * below 0 when it can sign no CA at all.
  */
 function room(details: Authority): number | null {
-  const limit = (d: Decoded, above: number) => {
-    const found = /\d+/.exec(d.extensions.find((e) => e.oid === "2.5.29.19")?.value ?? "");
-    return found ? [Number(found[0]) - above - 1] : [];
-  };
-  const limits = (details.certificate ? [details.certificate, ...details.chain] : []).flatMap(limit);
+  const path = details.certificate ? [details.certificate, ...details.chain] : [];
+  const limits = path.flatMap((d, above) => {
+    const length = pathLength(d);
+    return length === undefined ? [] : [length - above - 1];
+  });
   return limits.length > 0 ? Math.min(...limits) : null;
 }
 
@@ -164,7 +170,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
   const [begun, setBegun] = useState(issued !== "");
   const [parent, setParent] = useState(params.get("parent") ?? "");
   const [validity, setValidity] = useState<ValidityInput>({ unit: "YEARS", value: root ? "10" : "3", date: "" });
-  const [length, setLength] = useState(0);
+  const [chosenLength, setLength] = useState<number>();
   const [signing, setSigning] = useState("");
   const gone = useRef(false);
   useEffect(() => {
@@ -174,6 +180,8 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
 
   const list = useLoad(`parents of ${arn}`, (signal) => (root ? Promise.resolve({ authorities: [] }) : api.overview(signal)));
   const self = useLoad(`hierarchy of ${arn}`, (signal) => (root ? Promise.resolve(undefined) : api.authority(arn, signal)));
+  // A renewal keeps what the certificate allowed: CAs may be below this one.
+  const length = chosenLength ?? (self.data?.certificate ? Math.min(pathLength(self.data.certificate) ?? 3, 3) : 0);
   const parents = (list.data?.authorities ?? []).filter(
     ({ authority: a }) => a.Arn !== arn && a.Status === "ACTIVE" && (a.UsageMode ?? "GENERAL_PURPOSE") === "GENERAL_PURPOSE",
   );
@@ -205,7 +213,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
   function start() {
     setAsked(true);
     // What was issued already needs no second look at the form.
-    if (!progress.certificate && (!signer || wrongParent || wrongLength || wrongValidity)) return;
+    if (!progress.certificate && (!signer || wrongParent || wrongLength || wrongValidity)) return focusFirstError();
     setBegun(true);
     if (!progress.certificate) keep({ token, parent: root ? "" : issuerArn });
     void run(async () => {
@@ -417,7 +425,7 @@ function External({ authority }: { authority: CertificateAuthority }) {
 
   function install() {
     setAsked(true);
-    if (wrongBody || wrongChain) return;
+    if (wrongBody || wrongChain) return focusFirstError();
     void run(async () => {
       await call("ImportCertificateAuthorityCertificate", { CertificateAuthorityArn: arn, Certificate: blob(body), CertificateChain: blob(chain) });
       notify("success", "The CA certificate is installed", `${subject(authority.CertificateAuthorityConfiguration.Subject)} is active.`);

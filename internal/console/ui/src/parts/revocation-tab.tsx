@@ -5,7 +5,7 @@ import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import { useState } from "react";
-import { useAct } from "../act";
+import { focusFirstError, useAct } from "../act";
 import { call } from "../api";
 import { useNotify } from "../notifications";
 import { useMay } from "../permissions";
@@ -79,7 +79,7 @@ function Edit({ details: { authority }, reload, onClose }: TabProps & { onClose(
 
   function save() {
     setAsked(true);
-    if (Object.keys(wrong).length > 0) return;
+    if (Object.keys(wrong).length > 0) return focusFirstError();
     void run(async () => {
       await call("UpdateCertificateAuthority", { CertificateAuthorityArn: authority.Arn, RevocationConfiguration: revocationOf(value) });
       notify("success", "The revocation configuration is updated", "It counts for certificates that are issued from now on.");

@@ -13,7 +13,7 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import Textarea from "@cloudscape-design/components/textarea";
 import { useState } from "react";
-import { useAct } from "../act";
+import { focusFirstError, useAct } from "../act";
 import { ApiError, call } from "../api";
 import { useLoad } from "../load";
 import { useNotify } from "../notifications";
@@ -201,7 +201,8 @@ function Edit({ arn, text, write, onClose }: ChangeProps) {
   const statements = wrong ? [] : statementsOf(value);
   function save() {
     setAsked(true);
-    if (!wrong) void run(() => write(value)).then((done) => done && onClose());
+    if (wrong) return focusFirstError();
+    void run(() => write(value)).then((done) => done && onClose());
   }
   return (
     <Container

@@ -1,3 +1,4 @@
+import Alert from "@cloudscape-design/components/alert";
 import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import Container from "@cloudscape-design/components/container";
@@ -6,7 +7,7 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import TagEditor, { getTagsDiff, type TagEditorProps } from "@cloudscape-design/components/tag-editor";
 import { useState } from "react";
-import { useAct } from "../act";
+import { focusFirstError, useAct } from "../act";
 import { call } from "../api";
 import { useLoad } from "../load";
 import { useNotify } from "../notifications";
@@ -18,13 +19,23 @@ import { SaveCancel } from "./save-cancel";
 import type { TabProps } from "./tab";
 import { asRows, checkTags, maxTags, type Tag } from "./tags";
 
-const list = "acm-pca:ListTags";
 const add = "acm-pca:TagCertificateAuthority";
 const remove = "acm-pca:UntagCertificateAuthority";
 
 export default function TagsTab({ details, reload }: TabProps) {
+  if (details.authority.Status === "DELETED") {
+    return (
+      <Alert type="info" header="The tags cannot be read now">
+        The status of the certificate authority is Deleted. Restore it to see and change its tags.
+      </Alert>
+    );
+  }
+  return <Tags details={details} reload={reload} />;
+}
+
+function Tags({ details, reload }: TabProps) {
   const arn = details.authority.Arn;
-  const may = useMay(arn, [list, add, remove]);
+  const may = useMay(arn, [add, remove]);
   const tags = useLoad(`tags of ${arn}`, async (signal) => {
     const all: Tag[] = [];
     for (let token: string | undefined; ; ) {
@@ -35,7 +46,7 @@ export default function TagsTab({ details, reload }: TabProps) {
     }
   });
   const [editing, setEditing] = useEditing();
-  const hindrance = (details.authority.Status === "DELETED" ? "The status is Deleted; restore it first." : "") || may(add) || may(remove);
+  const hindrance = may(add) || may(remove);
   return (
     <Loading of={tags} what="tags">
       {(data) =>
@@ -98,7 +109,7 @@ function Edit({ arn, tags, onClose, onChanged }: EditProps) {
   const wrong = checkTags(rows);
 
   function save() {
-    if (!valid || wrong) return;
+    if (!valid || wrong) return focusFirstError();
     void run(async () => {
       const { created, removed } = getTagsDiff(asRows(tags), rows);
       // A tag with a new value counts as both; the server overwrites it. To untag
