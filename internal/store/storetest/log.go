@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -260,8 +261,45 @@ func testCertificates(t *testing.T, e Engine) {
 	notFound(t, "certificate of another CA", err)
 	_, err = e.Certificate(ctx, ca, serial[:15])
 	notFound(t, "certificate", err)
+	if sizes, err := e.LogSizes(ctx); err != nil || !reflect.DeepEqual(sizes, map[string]uint64{ca: 10}) {
+		t.Errorf("sizes %v, %v", sizes, err)
+	}
+	testSerialRange(t, e, ca, records)
 	// The same serial is free in another CA.
 	commit(t, e, caID(2), IssueSerial(caID(2), random(2), now, serial))
+}
+
+// testSerialRange compares ranges of serials with the certificates' own.
+func testSerialRange(t *testing.T, e Engine, ca string, records []certlog.Record) {
+	t.Helper()
+	bySerial := make([]uint64, len(records))
+	for i := range bySerial {
+		bySerial[i] = uint64(i)
+	}
+	serial := func(i int) []byte { return certificate(records[bySerial[i]]).Serial }
+	slices.SortFunc(bySerial, func(a, b uint64) int {
+		return bytes.Compare(certificate(records[a]).Serial, certificate(records[b]).Serial)
+	})
+	for _, c := range []struct {
+		lo, hi []byte
+		limit  int
+		want   []uint64
+	}{
+		{[]byte{}, nil, 100, bySerial},
+		{[]byte{}, nil, 3, bySerial[:3]},
+		{serial(4), nil, 100, bySerial[4:]},
+		{serial(4), serial(7), 100, bySerial[4:7]},
+		{serial(4), serial(7), 2, bySerial[4:6]},
+		{append(bytes.Clone(serial(4)), 0), serial(7), 100, bySerial[5:7]},
+		{serial(7), serial(4), 100, nil},
+	} {
+		if got, err := e.SerialRange(t.Context(), ca, c.lo, c.hi, c.limit); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("serials from %x to %x, at most %d: %v (%v), want %v", c.lo, c.hi, c.limit, got, err, c.want)
+		}
+	}
+	if got, err := e.SerialRange(t.Context(), caID(2), []byte{}, nil, 100); err != nil || len(got) != 0 {
+		t.Errorf("serials of another CA: %v, %v", got, err)
+	}
 }
 
 func testRevocations(t *testing.T, e Engine) {

@@ -56,12 +56,14 @@ type Overview interface {
 	SharedCAs(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)
 	CountCAs(ctx context.Context, account string, now time.Time) (int64, error)
 	CountCertificates(ctx context.Context, ca string) (int64, error)
+	LogSizes(ctx context.Context) (map[string]uint64, error)
 }
 
 // Certificates reads what the log's transactions stored.
 type Certificates interface {
 	Certificate(ctx context.Context, ca string, serial []byte) (*store.Certificate, error)
 	CertificateStatus(ctx context.Context, ca string, serial []byte) (*store.Certificate, *store.Revocation, error)
+	SerialRange(ctx context.Context, ca string, lo, hi []byte, limit int) ([]uint64, error)
 	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error
 	Token(ctx context.Context, key string, now time.Time) (string, error)
 }
