@@ -31,7 +31,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/semaphore"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
@@ -84,6 +83,9 @@ type Config struct {
 	// MaxInFlight bounds the authenticated calls that are served at a time,
 	// of all accounts; 0: any number. Over it the answer is a ThrottlingException.
 	MaxInFlight int
+	// Limits are those of another Handler, in place of Rates and MaxInFlight;
+	// nil: it has its own.
+	Limits *Limits
 	// Observe is told of every answer; code is OK or the error's code. May be nil.
 	Observe func(operation, code string, d time.Duration)
 	Log     *slog.Logger     // nil: slog.Default
@@ -167,9 +169,7 @@ type Handler struct {
 	operations map[string]*Operation // by X-Amz-Target
 	verifier   *sigv4.Verifier       // nil: Authenticate tells who calls
 	buffers    sync.Pool             // *bytes.Buffer
-	large      *semaphore.Weighted   // bytes of large bodies
-	throttle   *throttle
-	inFlight   inFlight
+	*Limits                          // of this handler, for others to share
 }
 
 // New makes a Handler. An operation that the API does not have, or that is
@@ -196,8 +196,10 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}, large: semaphore.NewWeighted(largeBodies), throttle: newThrottle(cfg.Rates)}
-	h.inFlight.max = int64(cfg.MaxInFlight)
+	h := &Handler{cfg: cfg, operations: map[string]*Operation{}, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}, Limits: cfg.Limits}
+	if h.Limits == nil {
+		h.Limits = newLimits(cfg.Rates, cfg.MaxInFlight)
+	}
 	known := map[string]bool{}
 	for _, op := range pca.Operations() {
 		known[op.Name] = true

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"chirograph.dev/internal/pca"
@@ -15,6 +16,19 @@ import (
 type Rate struct {
 	PerSecond float64 // above 0
 	Burst     int     // at least 1
+}
+
+// Limits bound the calls of all handlers that share them: their rates, how many
+// are served at a time, and the memory of their bodies. Safe for concurrent use.
+type Limits struct {
+	throttle *throttle
+	inFlight *inFlight
+	large    *semaphore.Weighted // bytes of large bodies
+}
+
+// newLimits makes the limits of Config.Rates and Config.MaxInFlight.
+func newLimits(rates map[string]Rate, maxInFlight int) *Limits {
+	return &Limits{throttle: newThrottle(rates), inFlight: &inFlight{max: int64(maxInFlight)}, large: semaphore.NewWeighted(largeBodies)}
 }
 
 // manyBuckets is how many buckets are kept before the full ones are dropped.

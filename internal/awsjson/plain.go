@@ -38,7 +38,7 @@ type Route struct {
 }
 
 // NewPlain makes a Plain; route looks at method, path and query alone. Of cfg
-// the operations are not used, and Rates are by action.
+// the operations are not used, and Rates are by action, as are those of Limits.
 func NewPlain(cfg Config, route func(*http.Request) (Route, error)) (*Plain, error) {
 	rates := cfg.Rates
 	cfg.Operations, cfg.Rates = nil, nil
@@ -46,7 +46,9 @@ func NewPlain(cfg Config, route func(*http.Request) (Route, error)) (*Plain, err
 	if err != nil {
 		return nil, err
 	}
-	h.throttle = newThrottle(rates)
+	if cfg.Limits == nil {
+		h.throttle = newThrottle(rates)
+	}
 	return &Plain{h, route}, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -160,7 +161,9 @@ func New(cfg Config) (*Console, error) {
 	if c.rooms, err = awsjson.NewPlain(known, c.find(func(r route) bool { return !r.open })); err != nil {
 		return nil, err
 	}
+	// Strangers take no places of those who are known.
 	strangers := cfg.API
+	strangers.Limits, strangers.Rates, strangers.MaxInFlight = nil, nil, maxStrangers
 	strangers.Authenticate = func(*http.Request) (*iam.Principal, error) { return &iam.Principal{}, nil }
 	strangers.Authorize = func(context.Context, *iam.Request, string) (iam.Decision, iam.Reason, error) {
 		return iam.ImplicitDeny, iam.NoIdentityAllow, nil
@@ -250,6 +253,10 @@ func (in *request) read(into any) error {
 	return nil
 }
 
+// maxStrangers is how many requests of people who are not signed in are served
+// at a time; some wait for an OIDC provider.
+const maxStrangers = 64
+
 // maxBody is the largest body of the console's own routes, but for those that
 // say otherwise.
 const maxBody = 64 << 10
@@ -284,6 +291,10 @@ func (c *Console) find(one func(route) bool) func(*http.Request) (awsjson.Route,
 		found, ok := c.table[r.Method+" "+path]
 		if !ok || !one(found) {
 			return awsjson.Route{}, pca.Errorf(pca.UnknownOperationException, "The console has no %.20s %.100q.", r.Method, path)
+		}
+		// No form of another site's page can send this type.
+		if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); found.maxBody > 0 && (err != nil || t != "application/json") {
+			return awsjson.Route{}, pca.Errorf(pca.UnknownOperationException, "The Content-Type must be application/json.")
 		}
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {

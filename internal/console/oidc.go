@@ -147,7 +147,7 @@ const (
 // the API's routes.
 func page(to string) string {
 	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.Opaque != "" || !strings.HasPrefix(u.Path, Home) || strings.HasPrefix(u.Path, api) ||
+	if err != nil || len(to) > 1024 || u.Scheme != "" || u.Host != "" || u.Opaque != "" || !strings.HasPrefix(u.Path, Home) || strings.HasPrefix(u.Path, api) ||
 		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) || strings.Contains(u.Path, "..") {
 		return Home
 	}

@@ -52,13 +52,15 @@ func (c *Console) cookie(r *http.Request, token string) string {
 	return k.String()
 }
 
-// token is what a request's cookie holds; empty when it has none.
+// token is what a request's cookie holds; empty when it has none, and when it
+// has two: one of them another program on this host made, since cookies know
+// no ports, and nobody is to act in a session that was put upon him.
 func token(r *http.Request) string {
-	k, err := r.Cookie(cookieName)
-	if err != nil {
+	found := r.CookiesNamed(cookieName)
+	if len(found) != 1 {
 		return ""
 	}
-	return k.Value
+	return found[0].Value
 }
 
 // authenticate tells who is signed in with the browser that sends a request.
@@ -81,6 +83,9 @@ func (c *Console) authenticate(r *http.Request) (*iam.Principal, error) {
 		return nil, &pca.Error{Code: pca.SessionExpired, Message: "The credentials that you signed in with are over, deleted or switched off. Sign in with others.", Err: err}
 	case err != nil:
 		return nil, fmt.Errorf("looking up the principal of %s: %w", in.accessKeyID, err)
+	case p.Suspended:
+		c.sessions.end(token(r))
+		return nil, sessionOver("The account %s is closed.", p.Account)
 	}
 	if r.Header.Get(backgroundHeader) == "" && !(r.Method == http.MethodGet && r.URL.Path == api+"session") {
 		c.sessions.use(in, now)

@@ -170,6 +170,22 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	want(t, "a policy that changed", less.get("overview"), 403, "AccessDeniedException")
 
+	created, err := h.people.CreateAccount(ctx, &identity.CreateAccountInput{AccountName: "Other", Email: "other@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := created.CreateAccountStatus.AccountId
+	key = h.userOf(other, "closed", allowAll)
+	closed := h.browser()
+	if a := closed.signIn(key.AccessKeyId, key.SecretAccessKey, ""); a.status != 200 {
+		t.Fatal(a.body)
+	}
+	if _, err := h.people.CloseAccount(ctx, &identity.CloseAccountInput{AccountId: other}); err != nil {
+		t.Fatal(err)
+	}
+	over("an account that was closed", closed)
+	want(t, "a closed account", closed.signIn(key.AccessKeyId, key.SecretAccessKey, ""), 403, "AccessDeniedException")
+
 	// A session of AWS' kind ends when it does, and not later.
 	_, key = fresh("short")
 	p, err := h.people.Principal(t.Context(), key.AccessKeyId, "")
@@ -213,6 +229,8 @@ func TestForgery(t *testing.T) {
 		want(t, what+", signing in", b.do("POST", "api/session", "{}", header), 403, "AccessDeniedException")
 	}
 	want(t, "own origin", send(map[string]string{"Sec-Fetch-Site": "", "Origin": h.URL}), 200, "")
+	want(t, "signing in by a form", b.do("POST", "api/session", "{}", map[string]string{"Content-Type": "text/plain"}), 404, "UnknownOperationException")
+	want(t, "two cookies", send(map[string]string{"Cookie": cookieName + "=x"}), 401, "SessionExpired")
 	want(t, "a form's content type", send(map[string]string{"Content-Type": "text/plain"}), 404, "UnknownOperationException")
 	if a := b.get("session"); a.status != 200 {
 		t.Errorf("the session is over: %s", a.body)

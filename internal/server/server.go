@@ -40,8 +40,8 @@ type Config struct {
 	AuditLog      func(*http.Request) (awsjson.Route, error)
 	AuditLogRates map[string]awsjson.Rate
 	// Console makes what lies at /console and below it. It gets API, whose
-	// operations, rules and logs it shares, with the server's metrics. Nil:
-	// there is nothing.
+	// operations, rules, limits and logs it shares, with the server's metrics.
+	// Nil: there is nothing.
 	Console func(api awsjson.Config) (http.Handler, error)
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
@@ -119,7 +119,9 @@ func New(cfg Config) (http.Handler, error) {
 		}
 	}
 	if cfg.Console != nil {
-		if s.console, err = cfg.Console(cfg.API); err != nil {
+		shared := cfg.API
+		shared.Limits = s.api.Limits
+		if s.console, err = cfg.Console(shared); err != nil {
 			return nil, err
 		}
 	}

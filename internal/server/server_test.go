@@ -661,3 +661,48 @@ func TestCLI(t *testing.T) {
 		}
 	}
 }
+
+// TestConsole: the console gets what lies below its path, and the API's rules
+// with the server's metrics.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	cfg.Console = func(api awsjson.Config) (http.Handler, error) {
+		if api.Limits == nil || len(api.Operations) != 3 {
+			t.Errorf("%+v", api)
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			api.Observe("console:X", "OK", time.Second)
+			fmt.Fprint(w, r.URL.Path)
+		}), nil
+	}
+	s := serve(t, cfg)
+	get := func(path string) string {
+		resp, err := http.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, path := range []string{"/console", "/console/", "/console/api/x"} {
+		if got := get(path); got != path {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	if got := get("/consoles"); !strings.Contains(got, "UnknownOperationException") {
+		t.Error(got)
+	}
+	if got := get("/metrics"); !strings.Contains(got, `pca_api_requests_total{code="OK",operation="console:X"} 3`) {
+		t.Error(got)
+	}
+	cfg = config(t)
+	cfg.Console = func(awsjson.Config) (http.Handler, error) { return nil, errors.New("no files") }
+	if _, err := New(cfg); err == nil {
+		t.Error("a console that cannot be made")
+	}
+}
