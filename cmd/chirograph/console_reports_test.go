@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"chirograph.dev/internal/auditreport"
+	"chirograph.dev/internal/bucket/buckettest"
 	"chirograph.dev/internal/console"
 	"chirograph.dev/internal/pca"
 )
@@ -348,6 +349,50 @@ func TestConsoleReports(t *testing.T) {
 		}
 	}
 	admin.refused(t, "GET", "report", ca("report", "00000000-0000-4000-8000-000000000000"), "ResourceNotFoundException", "has no audit report")
+}
+
+// TestConsoleElsewhere: with another bucket service people's own policies decide,
+// and the server's credentials do it.
+func TestConsoleElsewhere(t *testing.T) {
+	t.Parallel()
+	f := buckettest.StartForeign(t)
+	c := must(f.Credentials.Retrieve(t.Context()))(t)
+	s := serveHouse(t, func(cfg *serveConfig) {
+		cfg.Destination, cfg.DestinationAuthorization = f.Endpoint, "credentials"
+		cfg.DestinationAccessKeyID, cfg.DestinationSecretKey = c.AccessKeyID, c.SecretAccessKey
+		cfg.AuditAllowedBuckets = "*=console-elsewhere"
+	})
+	s.s3 = f.S3
+	a := s.root(t)
+	admin := s.visit(t, s.admin)
+	maker := s.visit(t, s.user(t, "AKIAMAKER00000000000", "123456789012", allowing("s3:CreateBucket")))
+	in := map[string]string{"ca": a.arn, "bucket": "console-elsewhere"}
+	maker.refused(t, "POST", "bucket", in, "AccessDeniedException", "s3:PutBucketPolicy")
+	maker.refused(t, "GET", "bucket", in, "AccessDeniedException", "s3:GetBucketPolicy")
+	maker.refused(t, "GET", "buckets", nil, "AccessDeniedException", "s3:ListAllMyBuckets")
+	admin.refused(t, "POST", "bucket", map[string]string{"ca": a.arn, "bucket": "another"}, "InvalidArgsException", "audit-allowed-buckets")
+	var access console.BucketAccess
+	if code, message := admin.ask(t, "POST", "bucket", in, &access); code != "" || !access.Allowed || access.Needed != "" || !strings.Contains(access.Reason, "its own access control") {
+		t.Fatalf("%s: %s; %+v", code, message, access)
+	}
+	s.bucket(t, "of-somebody-else", false)
+	var list struct {
+		Buckets []console.Bucket
+		Service string
+	}
+	if admin.get(t, "buckets", nil, &list); len(list.Buckets) != 1 || list.Buckets[0].Name != "console-elsewhere" || !strings.HasPrefix(list.Service, "the bucket service at ") {
+		t.Errorf("%+v", list)
+	}
+	key, file := a.report(t, "console-elsewhere", types.AuditReportResponseFormatJson)
+	in["report"] = strings.TrimSuffix(key[strings.LastIndexByte(key, '/')+1:], ".json")
+	var link struct{ URL string }
+	admin.get(t, "report/link", in, &link)
+	if status, _, body := fetch(t, "GET", link.URL); status != 200 || !bytes.Equal(body, file) {
+		t.Errorf("the link: %d %s", status, body)
+	}
+	if v := admin.verified(t, map[string]string{"ca": a.arn, "report": in["report"]}); !v.Verified() {
+		t.Errorf("%+v", v)
+	}
 }
 
 // TestConsoleCertificates: certificates are found by what is known of them, and
