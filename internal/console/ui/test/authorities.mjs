@@ -64,7 +64,7 @@ export default [
 
       const subjects = async () => (await table(page).getByRole("rowheader").allTextContents()).map((s) => s.trim());
       const ascending = await subjects();
-      await table(page).getByRole("button", { name: /Subject/ }).press("Enter");
+      await table(page).getByRole("button", { name: "Subject" }).first().press("Enter");
       same((await subjects()).join(), ascending.toReversed().join(), "sorted the other way round");
 
       await press(page, /Preferences/);
@@ -120,11 +120,10 @@ export default [
       const signed = await host("sign", { csr: await readFile(await file.path(), "utf8") });
       await press(page, "Confirm and install");
       await see(page, /Give text in PEM form/);
-      const choose = async (name, text) => {
-        const [chooser] = await Promise.all([page.waitForEvent("filechooser"), press(page, name)]);
-        await chooser.setFiles({ name: "certificate.pem", mimeType: "application/x-pem-file", buffer: Buffer.from(text) });
-      };
-      await choose(/certificate body/, signed.certificate);
+      await page
+        .getByLabel("Choose a file with the certificate body")
+        .first()
+        .setInputFiles({ name: "certificate.pem", mimeType: "application/x-pem-file", buffer: Buffer.from(signed.certificate) });
       await page.getByLabel("Certificate chain", { exact: true }).fill(signed.chain);
       await press(page, "Confirm and install");
       await see(page, "The CA certificate is installed");
@@ -136,7 +135,7 @@ export default [
     "disable, enable, delete with the period, restore",
     async () => {
       const page = await signedIn(admin);
-      await page.getByRole("radio", { name: "Choose CN=Wizard Sub CA" }).check();
+      await page.getByRole("radio", { name: "Choose CN=Example Quiet CA" }).check();
       const does = async (name, verb, before = async () => {}) => {
         await act(page, name);
         await before(page.getByRole("dialog"));
@@ -144,17 +143,18 @@ export default [
         await page.getByRole("dialog").waitFor({ state: "detached" });
       };
       await does("Disable", "Disable");
-      await row(page, "Wizard Sub CA").getByText("Disabled").waitFor();
+      await row(page, "Example Quiet CA").getByText("Disabled").waitFor();
       await does("Enable", "Enable");
-      await row(page, "Wizard Sub CA").getByText("Active").waitFor();
+      await row(page, "Example Quiet CA").getByText("Active").waitFor();
       await press(page, /^Actions/);
       const item = page.getByRole("menuitem", { name: "Delete", exact: true });
       same(await item.getAttribute("aria-disabled"), "true", "an active CA can be deleted");
       await item.hover();
       await see(page, "The status is Active; disable it first.");
-      await page.keyboard.press("Escape");
+      await press(page, /^Actions/); // closes the menu
+      await item.waitFor({ state: "hidden" });
       await does("Disable", "Disable");
-      await row(page, "Wizard Sub CA").getByText("Disabled").waitFor();
+      await row(page, "Example Quiet CA").getByText("Disabled").waitFor();
       await does("Delete", "Delete", async (dialog) => {
         await dialog.getByLabel("Restoration period (days)").fill("3");
         await dialog.getByText("Give a number of days from 7 to 30.").waitFor();
@@ -162,9 +162,11 @@ export default [
         await dialog.getByLabel(/To confirm/).fill("delete");
         await accessible(page, "delete");
       });
-      await row(page, "Wizard Sub CA").getByText("Deleted").waitFor();
+      await row(page, "Example Quiet CA").getByText("Deleted").waitFor();
       await does("Restore", "Restore");
-      await row(page, "Wizard Sub CA").getByText("Disabled").waitFor();
+      await row(page, "Example Quiet CA").getByText("Disabled").waitFor();
+      await does("Enable", "Enable");
+      await row(page, "Example Quiet CA").getByText("Active").waitFor();
     },
   ],
   [
