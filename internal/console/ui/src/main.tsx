@@ -5,12 +5,14 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter, Navigate, Route, Routes, useLocation, useNavigate } from "react-router";
 import { apply } from "./appearance";
 import { Boundary, later } from "./chunk";
+import Authorities from "./pages/authorities";
+import SignIn from "./pages/sign-in";
 import { at } from "./routes";
 import { SessionProvider, useSession } from "./session";
+import Shell from "./shell";
 
-const Shell = later(() => import("./shell"));
-const SignIn = later(() => import("./pages/sign-in"));
-const Authorities = later(() => import("./pages/authorities"));
+// What everybody sees first comes in one piece; each other page when it is gone to.
+
 const CreateAuthority = later(() => import("./pages/create-authority"));
 const AuthorityDetails = later(() => import("./pages/authority"));
 const Install = later(() => import("./pages/install"));

@@ -10,7 +10,6 @@ import Input, { type InputProps } from "@cloudscape-design/components/input";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import { useEffect, useRef, useState, type SubmitEvent } from "react";
 import { Navigate, useLocation, useSearchParams } from "react-router";
-import { preload } from "../chunk";
 import { at } from "../routes";
 import { useSession } from "../session";
 
@@ -42,10 +41,6 @@ export default function SignIn() {
   useEffect(() => {
     document.title = "Sign in – chirograph";
     keyIdInput.current?.focus();
-    preload(
-      () => import("../shell"),
-      () => import("./authorities"),
-    );
   }, []);
 
   async function submit(e: SubmitEvent) {
