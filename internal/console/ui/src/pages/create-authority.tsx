@@ -44,7 +44,7 @@ function whereIs(e: Error): { step: number; field?: string } {
   if (e instanceof ApiError && e.code === "InvalidTagException") return { step: tagsStep };
   const path = /\bat '([^']+)'/.exec(e instanceof ApiError && e.code === "ValidationException" ? e.message : "")?.[1] ?? "";
   if (path.startsWith("certificateAuthorityConfiguration.subject.")) {
-    const [member = "", n, of] = path.slice("certificateAuthorityConfiguration.subject.".length).split(".");
+    const [member = "", n, , of] = path.slice("certificateAuthorityConfiguration.subject.".length).split(".");
     if (member !== "customAttributes") return { step: subjectStep, field: member.charAt(0).toUpperCase() + member.slice(1) };
     return { step: subjectStep, field: n && of ? (of === "value" ? "value" : "oid") + String(Number(n) - 1) : "kind" };
   }

@@ -82,7 +82,7 @@ export default function Install() {
               </Container>
               {renewal && (
                 <Alert type="info">
-                  The new certificate takes the old one&apos;s place, for the same key pair and the same name. Certificates that the CA has issued stay valid and are
+                  The new certificate takes the old one&apos;s place, for the same key pair. Certificates that the CA has issued stay valid and are
                   not issued anew; what it issues from now on may be valid up to the new end.
                 </Alert>
               )}
