@@ -188,7 +188,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
   const before = parentOf(self.data?.hierarchy);
   const issuerArn = root ? arn : parent || (parents.some((p) => p.authority.Arn === before) ? before : "");
   const issuer = useLoad(`issuer ${issuerArn}`, (signal) => (root || !issuerArn ? Promise.resolve(undefined) : api.authority(issuerArn, signal)));
-  const signer = root ? authority : issuer.data?.authority;
+  const signer = root ? authority : (issuer.data?.authority ?? parents.find((p) => p.authority.Arn === issuerArn)?.authority);
   const algorithms = signingAlgorithms(signer?.CertificateAuthorityConfiguration.KeyAlgorithm ?? "");
   const algorithm = algorithms.includes(signing) ? signing : (signer?.CertificateAuthorityConfiguration.SigningAlgorithm ?? "");
   const left = issuer.data ? room(issuer.data) : null;
@@ -359,7 +359,7 @@ function Issue({ authority }: { authority: CertificateAuthority }) {
             Cancel
           </Button>
           {begun && !running && <Button onClick={anew}>Start over</Button>}
-          <Button variant="primary" loading={running} disabled={denied !== "" && !progress.certificate} disabledReason={denied || undefined} onClick={start}>
+          <Button variant="primary" loading={running || (!progress.certificate && issuer.loading)} disabled={denied !== "" && !progress.certificate} disabledReason={denied || undefined} onClick={start}>
             {begun && !running ? (progress.certificate ? "Continue" : "Try again") : "Confirm and install"}
           </Button>
         </SpaceBetween>
