@@ -1,1 +1,0 @@
-import{O as e,r as t}from"./index-C_7PBQN_.js";function n(){let{account:n,ca:r}=e(),i=t();return`arn:${i.partition}:acm-pca:${i.region}:${n}:certificate-authority/${r}`}export{n as t};

@@ -1,1 +1,0 @@
-import{Tt as e,Yn as t,Zn as n,wt as r}from"./jsx-runtime-DSItgmi3.js";import{t as i}from"./internal-CMBkaPBF.js";var a=n(t()),o=a.forwardRef(({...t},n)=>{let r=e(`Checkbox`,{props:{readOnly:t.readOnly}});return a.createElement(i,{...t,...r,ref:n,__injectAnalyticsComponentMetadata:!0})});r(o,`Checkbox`);export{o as t};

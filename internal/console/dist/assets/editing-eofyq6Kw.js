@@ -1,0 +1,1 @@
+import{ci as e,ui as t}from"./external-props-D2wbsUOA.js";import{a as n}from"./chunk-6KYCQHYJ-CzNKmDd7.js";var r=t(e(),1);function i(){let{key:e,state:t}=n(),i=t?.edit===!0,[a,o]=(0,r.useState)(i);return(0,r.useEffect)(()=>{i&&o(!0)},[e,i]),[a,o]}export{i as t};

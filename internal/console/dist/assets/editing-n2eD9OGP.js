@@ -1,1 +1,0 @@
-import{Yn as e,Zn as t}from"./jsx-runtime-DSItgmi3.js";import{E as n}from"./index-C_7PBQN_.js";var r=t(e(),1);function i(){let{key:e,state:t}=n(),i=t?.edit===!0,[a,o]=(0,r.useState)(i);return(0,r.useEffect)(()=>{i&&o(!0)},[e,i]),[a,o]}export{i as t};

@@ -1,1 +1,0 @@
-import{S as e,i as t}from"./index-C_7PBQN_.js";import{t as n}from"./jsx-runtime-DSItgmi3.js";var r=n();function i({error:n,header:i}){return n?(0,r.jsx)(`div`,{role:`alert`,children:(0,r.jsxs)(e,{type:`error`,header:i,children:[n.message,n instanceof t&&n.code?` (${n.code})`:``]})}):null}export{i as t};

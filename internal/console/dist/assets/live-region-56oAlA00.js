@@ -1,0 +1,1 @@
+import{Jn as e,bn as t,ci as n,qn as r,ui as i}from"./external-props-D2wbsUOA.js";var a=i(n());function o({assertive:n=!1,hidden:r=!1,tagName:i=`div`,...o}){let s=e(`LiveRegion`,{props:{assertive:n,hidden:r}});return a.createElement(t,{assertive:n,hidden:r,tagName:i,...s,...o})}r(o,`LiveRegion`);export{o as t};

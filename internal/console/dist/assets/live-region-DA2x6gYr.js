@@ -1,1 +1,0 @@
-import{Tt as e,Y as t,Yn as n,Zn as r,wt as i}from"./jsx-runtime-DSItgmi3.js";var a=r(n());function o({assertive:n=!1,hidden:r=!1,tagName:i=`div`,...o}){let s=e(`LiveRegion`,{props:{assertive:n,hidden:r}});return a.createElement(t,{assertive:n,hidden:r,tagName:i,...s,...o})}i(o,`LiveRegion`);export{o as t};
