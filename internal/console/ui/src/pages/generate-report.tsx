@@ -21,7 +21,6 @@ import { useAct } from "../act";
 import { useAuthorityArn } from "../authority";
 import { bucketNameProblem } from "../bucket-name";
 import { useLoad, usePoll, type Loaded } from "../load";
-import { useNotify } from "../notifications";
 import { BucketPolicy, useBucketState } from "../parts/bucket-policy";
 import { Loading } from "../parts/loading";
 import { useMay } from "../permissions";
@@ -59,7 +58,6 @@ type Problem = { field: "name" | "bucket" | "form"; header?: string; text: strin
 
 function ReportForm({ arn, read }: { arn: string; read: Authority }) {
   const navigate = useNavigate();
-  const notify = useNotify();
   const may = useMay(arn, [create]);
   const [details, setDetails] = useState(read);
   useEffect(() => setDetails(read), [read]);
@@ -119,12 +117,11 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
     const to = await bucket();
     if (!to) return;
     try {
-      const answer = await call<{ AuditReportId: string; S3Key: string }>("CreateCertificateAuthorityAuditReport", {
+      const answer = await call<{ AuditReportId: string }>("CreateCertificateAuthorityAuditReport", {
         CertificateAuthorityArn: arn,
         S3BucketName: to,
         AuditReportResponseFormat: format,
       });
-      notify("success", "The audit report is being created", `${to}/${answer.S3Key}`);
       await navigate(at.report(arn, answer.AuditReportId));
     } catch (e) {
       const error = e as ApiError;

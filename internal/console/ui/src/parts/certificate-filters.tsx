@@ -109,6 +109,7 @@ function Text({ params, set }: Pick<Props, "params" | "set">) {
   const other = where === "serial" ? "subject" : "serial";
   return (
     <FormField
+      stretch
       constraintText={
         asked && (looksLikeSerial(asked) || params.get("in")) ? (
           <>
