@@ -131,7 +131,9 @@ const elsewhere = "210987654321"
 // reports, and can do what its person may and nothing else.
 func TestConsoleReports(t *testing.T) {
 	t.Parallel()
-	s := serveHouse(t, func(c *serveConfig) { c.AuditMinInterval = 30 * time.Minute })
+	s := serveHouse(t, func(c *serveConfig) {
+		c.AuditMinInterval, c.ConsoleIdle, c.ConsoleSession = 30*time.Minute, 24*time.Hour, 24*time.Hour
+	})
 	a := s.root(t)
 	admin := s.visit(t, s.admin)
 	foreign := s.visit(t, s.user(t, "AKIAFOREIGN000000000", elsewhere, allowing("*")))
