@@ -35,6 +35,7 @@ export default defineConfig(({ mode }) => ({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false }, // an inline script, which the CSP forbids
     target: "es2023",
+    chunkSizeWarningLimit: 800, // kB, of what everybody sees first
     license: { fileName: "assets/licenses.md" }, // of what the built files contain
   },
   server: {

@@ -49,7 +49,7 @@ const rowOf = (o: OverviewRow): Row => ({
   reported: o.lastReport ? Date.parse(o.lastReport.createdAt) : 0,
 });
 
-/** What a click into the table needs. */
+/** What a click on a CA needs. */
 const next = () => preload(() => import("./authority"), () => import("../parts/overview-tab"));
 
 const preferencesKey = "chirograph-authorities";
@@ -144,9 +144,11 @@ export default function Authorities() {
       width: 270,
       minWidth: 150,
       cell: (r) => (
-        <Link href={href(at.authority(r.authority.Arn))} onFollow={follow}>
-          {r.subject}
-        </Link>
+        <span onPointerEnter={next} onFocus={next}>
+          <Link href={href(at.authority(r.authority.Arn))} onFollow={follow}>
+            {r.subject}
+          </Link>
+        </span>
       ),
     },
     { id: "id", header: labels.id, sortingField: "id", width: 180, cell: (r) => r.id },
@@ -250,9 +252,7 @@ export default function Authorities() {
   return (
     <>
       {overview.error && overview.data && <LoadFailure of={overview} what="private CAs" />}
-      <div onPointerEnter={next} onFocus={next}>
-        {table}
-      </div>
+      {table}
     </>
   );
 }
