@@ -19,7 +19,9 @@ const dark = window.matchMedia("(prefers-color-scheme: dark)");
 export function apply(a: Appearance = appearance()) {
   localStorage.setItem(modeKey, a.mode);
   localStorage.setItem(densityKey, a.density);
-  applyMode(a.mode === "dark" || (a.mode === "system" && dark.matches) ? Mode.Dark : Mode.Light);
+  const mode = a.mode === "dark" || (a.mode === "system" && dark.matches) ? Mode.Dark : Mode.Light;
+  applyMode(mode);
+  document.documentElement.style.colorScheme = mode;
   applyDensity(a.density === "compact" ? Density.Compact : Density.Comfortable);
 }
 
