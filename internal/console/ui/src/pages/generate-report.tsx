@@ -156,17 +156,17 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
       >
         <SpaceBetween size="l">
           <NotNow details={details} forbidden={may(create)} />
-          {made && (
-            <Alert type={problem ? "warning" : "info"} header={`The bucket ${made} was created`}>
-              Its policy lets the private CAs of your account write. It stays, and is chosen below.
-            </Alert>
-          )}
           {problem?.field === "form" && (
             <div role="alert">
               <Alert type="error" header={problem.header}>
                 {problem.text}
               </Alert>
             </div>
+          )}
+          {made && (
+            <Alert type="info" header={`The bucket ${made} was created`}>
+              Its policy lets the private CAs of your account write. It stays, and is chosen below.
+            </Alert>
           )}
           <Container header={<Header variant="h2">Audit report destination</Header>}>
             <SpaceBetween size="l">

@@ -8,7 +8,7 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table, { type TableProps } from "@cloudscape-design/components/table";
 import { useEffect } from "react";
 import { useSearchParams } from "react-router";
-import { api, type Certificate, type CertificatePage, type CertificateQuery } from "../api";
+import { api, ApiError, type Certificate, type CertificatePage, type CertificateQuery } from "../api";
 import { useLoad } from "../load";
 import { usePages } from "../pages-by-cursor";
 import { usePreferences } from "../preferences";
@@ -117,9 +117,11 @@ export default function CertificatesTab({ details }: TabProps) {
     minWidth: 90,
     isRowHeader: id === "serial",
   }));
+  const failure = <Failure error={page.error} header="The certificates could not be searched" />;
+  if (page.error instanceof ApiError && page.error.code === "AccessDeniedException") return failure;
   return (
     <SpaceBetween size="m">
-      <Failure error={page.error} header="The certificates could not be searched" />
+      {failure}
       <Table<Certificate>
         header={
           <Header
