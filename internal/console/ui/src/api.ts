@@ -198,17 +198,17 @@ export type ReportAllowed = { allowed: boolean; reason: string; at: string | nul
 export type OverviewRow = {
   authority: CertificateAuthority;
   reportAllowed: ReportAllowed;
-  issued: number;
-  revoked: number;
+  issued: number | null; // null: not counted yet, or another account's
+  revoked: number | null;
   shared: boolean;
   lastReport: Report | null;
 };
 
 export type Authority = {
   authority: CertificateAuthority;
-  issued: number;
-  revoked: number;
-  logSize: number;
+  issued: number | null; // null: not counted yet, or another account's
+  revoked: number | null;
+  logSize: number | null; // null: another account's
   certificate: Decoded | null;
   chain: Decoded[];
   hierarchy: HierarchyNode;

@@ -1,7 +1,7 @@
 import type { ASN1Subject } from "./api";
 
 const numbers = new Intl.NumberFormat("en");
-export const count = (n: number) => numbers.format(n);
+export const count = (n: number | null) => (n === null ? "–" : numbers.format(n));
 
 export function bytes(n: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -126,7 +126,7 @@ export default function CertificatesTab({ details }: TabProps) {
         header={
           <Header
             variant="h2"
-            counter={filtered ? undefined : `(${count(details.issued)})`}
+            counter={filtered || details.issued === null ? undefined : `(${count(details.issued)})`}
             description={
               <>
                 Every certificate that this private CA has issued, newest first.

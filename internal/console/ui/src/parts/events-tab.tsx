@@ -20,7 +20,7 @@ export default function EventsTab({ details }: TabProps) {
   return <Entries key={kind} arn={details.authority.Arn} size={details.logSize} kind={kind} onKind={setKind} />;
 }
 
-type Props = { arn: string; size: number; kind: string; onKind(kind: string): void };
+type Props = { arn: string; size: number | null; kind: string; onKind(kind: string): void };
 
 function Entries({ arn, size, kind, onKind }: Props) {
   const follow = useFollow();

@@ -18,11 +18,14 @@ export default function OverviewTab({ details }: TabProps) {
   const follow = useFollow();
   const { authority, issued, revoked, logSize, lastReport, reportAllowed, hierarchy } = details;
   const arn = authority.Arn;
-  const figure = (n: number, tab: string, what: string) => (
-    <Link href={href(at.authority(arn, tab))} onFollow={follow} variant="awsui-value-large" ariaLabel={`${count(n)} ${what}`}>
-      {count(n)}
-    </Link>
-  );
+  const figure = (n: number | null, tab: string, what: string) =>
+    n === null ? (
+      "–"
+    ) : (
+      <Link href={href(at.authority(arn, tab))} onFollow={follow} variant="awsui-value-large" ariaLabel={`${count(n)} ${what}`}>
+        {count(n)}
+      </Link>
+    );
   return (
     <SpaceBetween size="l">
       <Container header={<Header variant="h2">Activity</Header>}>
