@@ -16,9 +16,9 @@ import (
 
 const (
 	eventPage = 50
-	// eventBlocks is how many blocks of a log one request reads at the most to
-	// find what is neither an issuance nor a revocation.
-	eventBlocks = 16
+	// eventTime is how long one request looks for what is neither an issuance
+	// nor a revocation, give or take a block.
+	eventTime = time.Second
 
 	// actionGetProof is what the logs' own endpoints need for entries.
 	actionGetProof = "pcaaudit:GetProof"
@@ -59,11 +59,7 @@ func (c *Console) events(ctx context.Context, in *request) (any, error) {
 	}
 	administrative := in.Get("kind") == "administrative"
 	found := []Event{} // newest first
-	blocks := 1
-	if administrative {
-		blocks = eventBlocks
-	}
-	for ; blocks > 0 && end > 0 && len(found) < eventPage; blocks-- {
+	for start := time.Now(); end > 0 && len(found) < eventPage && time.Since(start) < eventTime; {
 		lo := (end - 1) / certlog.BlockSize * certlog.BlockSize
 		if !administrative {
 			lo = max(lo, end-min(end, eventPage-uint64(len(found))))

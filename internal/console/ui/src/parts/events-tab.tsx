@@ -30,6 +30,8 @@ function Entries({ arn, size, kind, onKind }: Props) {
   useEffect(() => {
     const next = page.data?.events;
     if (!next) return;
+    // The server looks for so long; it has found nothing yet.
+    if (next.length === 0 && page.data?.cursor) setFrom(page.data.cursor);
     // What was there already stays; a log that grew meanwhile gives some twice.
     setEntries((old) => (from === "" ? next : [...old, ...next.filter((e) => !old.some((o) => o.index === e.index))]));
   }, [page.data, from]);
