@@ -106,7 +106,7 @@ func (v *visitor) verified(t *testing.T, in map[string]string) (out auditreport.
 	if code, message := v.ask(t, http.MethodPost, "report/verification", in, &out); code != "" || out.State != auditreport.VerificationRunning {
 		t.Fatalf("%s: %s; %+v", code, message, out)
 	}
-	for deadline := time.Now().Add(time.Minute); out.State == auditreport.VerificationRunning && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); out.State == auditreport.VerificationRunning && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		v.get(t, "report/verification", in, &out)
 	}
 	return out

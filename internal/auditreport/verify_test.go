@@ -22,7 +22,7 @@ func (h *house) verified(s *Service, id string) Verification {
 	if v, err := s.Verify(h.t.Context(), testCA, id); err != nil || v.State != VerificationRunning {
 		h.t.Fatalf("%+v, %v", v, err)
 	}
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		v, err := s.Verification(h.t.Context(), id)
 		if err != nil {
 			h.t.Fatal(err)
