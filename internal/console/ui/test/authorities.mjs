@@ -1,6 +1,6 @@
 // Private CAs: the table, the wizard, installing, the actions, tags and sharing.
 import { readFile } from "node:fs/promises";
-import { accessible, act, check, heading, host, narrow, picture, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
+import { accessible, act, check, heading, host, narrow, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
 
 const { admin, reader } = world.keys;
 const { root, issuing } = world.authorities;
@@ -48,7 +48,6 @@ export default [
       for (const text of ["Subordinate", "Active", "General-purpose"]) check((await row(page, "Example Corp Issuing CA").textContent()).includes(text), `the row lacks ${text}`);
       await accessible(page, "private CAs");
       await narrow(page, "private CAs");
-      await picture(page, "authorities");
 
       const search = page.getByLabel("Find private CAs");
       await search.fill("fleet");
@@ -82,7 +81,7 @@ export default [
     async () => {
       const page = await signedIn(admin);
       await heading(page, "Private CAs").waitFor();
-      const finish = await create(page, { type: "Root", name: "Wizard Root CA", tag: ["stage", "production"] });
+      const finish = await create(page, { type: "Root", name: "Payments Root CA", tag: ["stage", "production"] });
       await accessible(page, "create private CA");
       await narrow(page, "create private CA");
       await finish();
@@ -91,21 +90,21 @@ export default [
       await accessible(page, "install CA certificate");
       await press(page, "Confirm and install");
       await see(page, "The CA certificate is installed");
-      await heading(page, /Wizard Root CA/).waitFor();
+      await heading(page, /Payments Root CA/).waitFor();
       await see(page, "Active");
       await page.getByRole("tab", { name: "Tags" }).click();
       await page.getByRole("table").or(page.getByRole("grid")).getByText("production").waitFor();
 
-      await (await create(page, { type: "Subordinate", name: "Wizard Sub CA" }))();
+      await (await create(page, { type: "Subordinate", name: "Payments Issuing CA" }))();
       await press(page, "Install CA certificate");
       await page.getByRole("button", { name: /^Parent private CA/ }).click();
-      await page.getByRole("option", { name: /Wizard Root CA/ }).click();
+      await page.getByRole("option", { name: /Payments Root CA/ }).click();
       await press(page, "Confirm and install");
       await see(page, "The CA certificate is installed");
-      await heading(page, /Wizard Sub CA/).waitFor();
+      await heading(page, /Payments Issuing CA/).waitFor();
       const tree = page.getByRole("list", { name: "Hierarchy of certificate authorities" });
-      await tree.getByRole("link", { name: /Wizard Root CA/ }).waitFor();
-      await tree.getByText(/Wizard Sub CA/).waitFor();
+      await tree.getByRole("link", { name: /Payments Root CA/ }).waitFor();
+      await tree.getByText(/Payments Issuing CA/).waitFor();
     },
   ],
   [
@@ -113,7 +112,7 @@ export default [
     async () => {
       const page = await signedIn(admin);
       await heading(page, "Private CAs").waitFor();
-      await (await create(page, { type: "Subordinate", name: "Externally Signed CA" }))();
+      await (await create(page, { type: "Subordinate", name: "Partner-Signed CA" }))();
       await press(page, "Install CA certificate");
       await page.getByRole("radio", { name: /^External private CA/ }).check();
       const [file] = await Promise.all([page.waitForEvent("download"), press(page, "Download CSR")]);
@@ -157,7 +156,7 @@ export default [
       await row(page, "Example Quiet CA").getByText("Disabled").waitFor();
       await does("Delete", "Delete", async (dialog) => {
         await dialog.getByLabel("Restoration period (days)").fill("3");
-        await dialog.getByText("Give a number of days from 7 to 30.").waitFor();
+        await dialog.getByText("Give a number of days from 7 to 30.").first().waitFor();
         await dialog.getByLabel("Restoration period (days)").fill("7");
         await dialog.getByLabel(/To confirm/).fill("delete");
         await accessible(page, "delete");
@@ -177,7 +176,6 @@ export default [
       await page.getByRole("list", { name: "Hierarchy of certificate authorities" }).getByRole("link", { name: /Example Corp Root CA/ }).waitFor();
       await accessible(page, "overview");
       await narrow(page, "overview");
-      await picture(page, "authority");
       const tab = async (name, sign) => {
         await page.getByRole("tab", { name, exact: true }).click();
         await page.getByText(sign).filter({ visible: true }).first().waitFor();

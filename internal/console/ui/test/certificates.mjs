@@ -1,6 +1,6 @@
 // Certificates: found, shown, downloaded, revoked, counted.
 import { readFile } from "node:fs/promises";
-import { accessible, check, heading, narrow, note, picture, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
+import { accessible, check, heading, narrow, note, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
 
 const { admin } = world.keys;
 const { issuing, fleet, hostile } = world.authorities;
@@ -22,7 +22,6 @@ export default [
       await rows(page, "host-59");
       await accessible(page, "certificates");
       await narrow(page, "certificates");
-      await picture(page, "certificates");
       await search(page).fill("host-04-0");
       await page.waitForFunction(() => location.search.includes("host-04-0"));
       same(await rows(page, "host-04-0"), 1, "certificates with the subject host-04-0");
@@ -33,7 +32,7 @@ export default [
       await search(page).fill("no-such-host");
       await see(page, "No matches");
       await press(page, "Clear filters");
-      await page.getByRole("button", { name: /status/i }).click();
+      await page.getByRole("button", { name: /^Status Any/ }).click();
       await page.getByRole("option", { name: "Revoked" }).click();
       await page.waitForFunction(() => location.search.includes("REVOKED"));
       await table(page).getByText("host-58").first().waitFor();
@@ -54,11 +53,11 @@ export default [
   [
     "a certificate: details, download, revocation",
     async () => {
-      const page = await signedIn(admin, place(issuing, "?tab=certificates&q=host-10-0"));
-      await rows(page, "host-10-0");
+      const page = await signedIn(admin, place(issuing, "?tab=certificates&q=host-20-0"));
+      await rows(page, "host-20-0");
       await table(page).getByRole("link").first().click();
       await heading(page, "Certificate").waitFor();
-      await see(page, /CN=host-10-0\.example\.com/);
+      await see(page, /CN=host-20-0\.example\.com/);
       await tableOf(page, "Extensions").waitFor();
       await accessible(page, "certificate");
       await narrow(page, "certificate");
@@ -76,7 +75,7 @@ export default [
       const button = page.getByRole("button", { name: "Revoke", exact: true });
       await button.waitFor();
       same(await button.getAttribute("aria-disabled"), "true", "what is revoked can be revoked again");
-      await page.goto(place(issuing, "?tab=certificates&q=host-10-0"));
+      await page.goto(place(issuing, "?tab=certificates&q=host-20-0"));
       await table(page).getByText("Revoked").first().waitFor();
     },
   ],
@@ -93,7 +92,7 @@ export default [
         await page.waitForLoadState("networkidle");
       }
       await page.goto(place(hostile, "?tab=certificates"));
-      for (const text of ["<script>alert(3)</script>", '"><svg onload=alert(4)>', "javascript:alert(5)"]) await table(page).getByText(text).first().waitFor();
+      for (const text of [/script.*alert\(3\)/, /svg onload.*alert\(4\)/, "javascript:alert(5)"]) await table(page).getByText(text).first().waitFor();
       await search(page).fill("<script>alert(6)</script>");
       await page.waitForFunction(() => location.search.includes("alert"));
       await page.goto(place(hostile, "?tab=certificates&q=%3Cscript%3Ealert(7)%3C/script%3E"));
@@ -101,7 +100,7 @@ export default [
       await page.goto("/console/sign-in?error=%3Cimg%20src=x%20onerror=alert(8)%3E");
       await page.goto(place(hostile, "?tab=certificates"));
       await table(page).getByRole("row").filter({ hasText: "svg" }).getByRole("link").click();
-      await see(page, /svg onload=alert\(4\)/);
+      await see(page, /svg onload.*alert\(4\)/);
       check((await page.locator("#root script, #root img[src=x], #root svg[onload], a[href^='javascript:']").count()) === 0, "a name became markup");
     },
   ],
@@ -113,7 +112,6 @@ export default [
       for (const name of [/issued and revoked per day/, /expire, per day/, /by template/, /by key algorithm/]) await page.getByRole("application", { name }).or(page.getByLabel(name)).first().waitFor();
       await accessible(page, "statistics");
       await narrow(page, "statistics");
-      await picture(page, "statistics");
     },
   ],
 ];

@@ -1,7 +1,6 @@
 // The frame of the browser tests. cmd/chirograph/console_browser_test.go starts
 // the servers, runs this in one process, and reads a line of JSON for each flow.
 import axe from "axe-core";
-import path from "node:path";
 import { chromium } from "playwright-core";
 
 export const world = JSON.parse(process.env.CONSOLE_WORLD);
@@ -35,7 +34,7 @@ export async function open(options = {}) {
     baseURL: world.url,
     ...options,
   });
-  context.setDefaultTimeout(Number(process.env.CONSOLE_PATIENCE ?? 15_000));
+  context.setDefaultTimeout(Number(process.env.CONSOLE_PATIENCE || 30_000));
   await context.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
   });
@@ -88,6 +87,7 @@ export const place = (arn, rest = "") => `/console/authorities/${arn.split(":")[
 
 /** Nothing that axe-core calls serious or critical, in light and in dark. */
 export async function accessible(page, what) {
+  const begun = Date.now();
   for (const dark of [false, true]) {
     await page.emulateMedia({ colorScheme: dark ? "dark" : "light" });
     if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axe.source);
@@ -101,6 +101,7 @@ export async function accessible(page, what) {
     }
   }
   await page.emulateMedia({ colorScheme: "light" });
+  note(`axe-core: ${what}: ${Date.now() - begun} ms`);
 }
 
 /** Nothing has to be scrolled sideways in a window as narrow as a small telephone. */
@@ -110,13 +111,6 @@ export async function narrow(page, what) {
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   await page.setViewportSize({ width: 1280, height: 800 });
   check(width <= 320, `${what}: ${width} pixels wide in a window of 320`);
-}
-
-/** A picture of docs/console.md, when they are asked for. */
-export async function picture(page, name) {
-  if (!world.screenshots) return;
-  await page.evaluate(() => document.activeElement?.blur());
-  await page.screenshot({ path: path.join(world.screenshots, `${name}.png`), animations: "disabled", caret: "hide" });
 }
 
 /** Runs the flows one after the other; one that fails hinders no other. */

@@ -1,7 +1,7 @@
 // Actions > Generate audit report, and what becomes of reports.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { accessible, act, check, heading, host, narrow, note, open, picture, place, press, same, see, signedIn, signIn, tableOf, world } from "./harness.mjs";
+import { accessible, act, check, heading, host, narrow, note, open, place, press, same, see, signedIn, signIn, tableOf, world } from "./harness.mjs";
 
 const { admin } = world.keys;
 const { issuing, fleet, root, hostile, delayed } = world.authorities;
@@ -53,7 +53,6 @@ export default [
       check(page.url().endsWith("/audit-report"), "a wrong name was accepted");
       await page.getByLabel("S3 bucket name").fill("audit-reports-new");
       await format(page, "JSON");
-      await picture(page, "generate-report");
       await generate(page);
       const { bucket, key, object } = await success(page);
       same(bucket, "audit-reports-new", "the bucket");
@@ -82,7 +81,6 @@ export default [
       await see(page, /Verified here/);
       await accessible(page, "audit report");
       await narrow(page, "audit report");
-      await picture(page, "report");
 
       // The 30-minute rule: why not, and when.
       await page.goto(place(issuing, "?tab=reports"));
