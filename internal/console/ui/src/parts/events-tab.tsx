@@ -55,7 +55,7 @@ function Entries({ arn, size, kind, onKind }: Props) {
         header={
           <Header
             variant="h2"
-            description={`The log of the private CA, newest first. It has ${count(size)} entries.`}
+            description={`The log of the private CA, newest first.${size === null ? "" : ` It has ${count(size)} entries.`}`}
             actions={
               <SegmentedControl
                 label="Kinds of events"
