@@ -20,7 +20,7 @@ export function ProofStatus({ report }: { report: Report }) {
     case "NONE":
       return <StatusIndicator type="not-started">{report.status === "CREATING" ? "Not yet" : "None"}</StatusIndicator>;
     case "SIGNED":
-      return <StatusIndicator type="info">Signed, not verified here</StatusIndicator>;
+      return <StatusIndicator type="info">Signed</StatusIndicator>;
     case "VERIFIED":
       return <StatusIndicator type="success">Verified here</StatusIndicator>;
     case "FAILED":

@@ -45,6 +45,12 @@ export default function ReportsTab({ details, reload }: TabProps) {
   });
 
   const { allowed, reason, at: when } = details.reportAllowed;
+  // The button becomes usable by itself. Clocks differ: the server decides, and is asked again.
+  useEffect(() => {
+    if (!when) return;
+    const timer = window.setTimeout(reload, Math.max(3000, new Date(when).getTime() - Date.now()));
+    return () => window.clearTimeout(timer);
+  }, [details, when, reload]);
   const hindrance = may(create) || (allowed ? "" : reason + (when ? ` Possible from ${time(when)}.` : ""));
   const generate = (
     <Button variant="primary" disabled={hindrance !== ""} disabledReason={hindrance || undefined} onClick={() => navigate(at.generate(arn))}>
