@@ -36,7 +36,7 @@ test: tools vet console-check race clients fuzz ## install what is needed, build
 # these binaries, and a third suite uses what two leave of the processors.
 # Three tests of reports move hundreds of megabytes through paths that others take
 # under the detector with less; the console's is a browser's work.
-PLAIN := ^Test(SegmentsLost|SegmentsAborted|ForeignSegments|Console)$$
+PLAIN := ^Test(SegmentsLost|SegmentsAborted|ForeignSegments|ConsoleInBrowser)$$
 race: build ## run every suite, all but the benchmarks' and four large tests with the race detector
 	CGO_ENABLED=1 go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m -skip '$(PLAIN)' ./internal/store/... $$(go list ./... | grep -v /bench/)
 	go test -vet=off -run '$(PLAIN)' ./internal/auditreport ./cmd/chirograph

@@ -71,7 +71,7 @@ type consoleHost struct {
 	hold  sync.RWMutex  // held for writing: uploads wait
 }
 
-func TestConsole(t *testing.T) {
+func TestConsoleInBrowser(t *testing.T) {
 	t.Parallel()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -89,7 +89,7 @@ func TestConsole(t *testing.T) {
 	runFlows(t, world)
 	for _, name := range []string{"authorities", "authority", "generate-report", "report", "verdicts", "certificates", "statistics"} {
 		if _, err := os.Stat(filepath.Join("..", "..", "docs", "console", name+".png")); err != nil {
-			t.Errorf("the picture %s.png of docs/console.md is missing: CHIROGRAPH_SCREENSHOTS=$PWD/docs/console go test -run TestConsole ./cmd/chirograph", name)
+			t.Errorf("the picture %s.png of docs/console.md is missing; CHIROGRAPH_SCREENSHOTS=$PWD/docs/console makes them: go test -run TestConsoleInBrowser ./cmd/chirograph", name)
 		}
 	}
 }

@@ -7,7 +7,6 @@ const { issuing, root } = world.authorities;
 
 async function picture(page, name) {
   await page.waitForLoadState("networkidle");
-  await page.evaluate(() => document.activeElement?.blur());
   await page.mouse.move(0, 0);
   await page.screenshot({ path: path.join(world.screenshots, `${name}.png`), animations: "disabled", caret: "hide" });
 }
@@ -16,9 +15,11 @@ const flow = [
   "pictures",
   async () => {
     const page = await signedIn(admin);
+    await page.getByRole("button", { name: "Close side navigation" }).click(); // room for more columns
     await page.getByLabel("Find private CAs").fill("example corp");
     await see(page, /matches/);
     await page.getByRole("radio", { name: "Choose CN=Example Corp Issuing CA" }).check();
+    await page.waitForLoadState("networkidle");
     await page.getByRole("button", { name: /^Actions/ }).click();
     await page.getByRole("menuitem", { name: "Generate audit report" }).waitFor();
     await picture(page, "authorities");
@@ -39,9 +40,9 @@ const flow = [
     await tableOf(page, "Verdicts").scrollIntoViewIfNeeded();
     await picture(page, "verdicts");
 
-    await page.goto(place(issuing, "?tab=certificates"));
-    await tableOf(page, "Certificates").getByText("host-").first().waitFor();
-    await tableOf(page, "Certificates").scrollIntoViewIfNeeded();
+    await page.goto(place(issuing, "?tab=certificates&status=REVOKED"));
+    await tableOf(page, "Certificates").getByText("Revoked").first().waitFor();
+    await page.getByRole("tab", { selected: true }).evaluate((tab) => tab.scrollIntoView());
     await picture(page, "certificates");
 
     await page.goto(place(issuing, "?tab=statistics"));
