@@ -94,7 +94,7 @@ function grouped<T extends { date: string }>(days: T[], step: number, figures: (
 /** How many days a bar stands for, by how wide the charts are. */
 function useStep() {
   const box = useRef<HTMLDivElement>(null);
-  const [step, setStep] = useState(1);
+  const [step, setStep] = useState(() => (window.innerWidth < 800 ? 7 : 1));
   useEffect(() => {
     const look = new ResizeObserver(([e]) => setStep((e?.contentRect.width ?? 0) < 700 ? 7 : 1));
     if (box.current) look.observe(box.current);
