@@ -88,7 +88,8 @@ function Page({ arn, details, authority, reload }: { arn: string; details: Certi
                 { label: "Not after", value: time(c.notAfter) },
                 { label: "Template", value: <span className="value">{templateName(c.template)}</span> },
                 { label: "Key algorithm", value: c.keyAlgorithm || "–" },
-                { label: "Account", value: c.account || "–" },
+                { label: "Requested by account", value: c.account || "–" },
+                ...(c.principal ? [{ label: "Requested by service", value: c.principal }] : []),
                 { label: "Log entry", value: count(c.index) },
                 ...(c.status === "REVOKED"
                   ? [
@@ -103,7 +104,6 @@ function Page({ arn, details, authority, reload }: { arn: string; details: Certi
               items={[
                 { label: "Subject", value: c.subject ? <Copyable label="subject" text={c.subject} /> : "–" },
                 { label: "Certificate ARN", value: <Copyable label="ARN" text={c.arn} /> },
-                { label: "Requested by", value: c.principal ? <Copyable label="requester" text={c.principal} /> : "–" },
               ]}
             />
           </SpaceBetween>

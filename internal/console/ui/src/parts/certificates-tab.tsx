@@ -31,8 +31,8 @@ const names: Record<string, string> = {
   notAfter: "Not after",
   notBefore: "Not before",
   keyAlgorithm: "Key algorithm",
-  principal: "Requested by",
-  account: "Account",
+  principal: "Requested by service",
+  account: "Requested by account",
   revokedAt: "Revoked",
   revocationReason: "Revocation reason",
   index: "Log entry",
@@ -108,7 +108,7 @@ export default function CertificatesTab({ details }: TabProps) {
     revocationReason: (c) => (c.revocationReason ? words(c.revocationReason) : "–"),
     index: (c) => count(c.index),
   };
-  const widths: Record<string, number> = { serial: 380, subject: 320, status: 120, template: 260, principal: 320, account: 150, index: 120 };
+  const widths: Record<string, number> = { serial: 380, subject: 320, status: 120, template: 260, principal: 320, account: 190, index: 120 };
   const columns = Object.keys(names).map<TableProps.ColumnDefinition<Certificate>>((id) => ({
     id,
     header: names[id],
