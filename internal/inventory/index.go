@@ -13,8 +13,9 @@ import (
 
 // Index is an open index. Safe for concurrent use.
 type Index struct {
-	cfg   Config
-	codec *codec
+	cfg      Config
+	codec    *codec
+	patience time.Duration // of one search
 
 	// turn is held by the one goroutine that writes.
 	turn chan struct{}
@@ -37,7 +38,7 @@ func Open(ctx context.Context, cfg Config) (*Index, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	x := &Index{cfg: cfg, turn: make(chan struct{}, 1), known: map[string]uint64{}}
+	x := &Index{cfg: cfg, patience: searchTime, turn: make(chan struct{}, 1), known: map[string]uint64{}}
 	x.untidy.Store(true)
 	var err error
 	if x.codec, err = newCodec(); err != nil {

@@ -121,6 +121,7 @@ func (h *house) open() *Index {
 	x, err := Open(h.t.Context(), Config{Path: filepath.Join(h.dir, "inventory.db"), Logs: h.db, Certificates: h.db, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
 	h.check(err)
 	h.t.Cleanup(func() { _ = x.Close() })
+	x.patience = time.Hour
 	return x
 }
 
@@ -326,7 +327,7 @@ func (h *house) compare(x *Index, queries int, cas ...string) {
 		if !all {
 			want = want[:min(len(got), len(want))]
 		}
-		if !reflect.DeepEqual(got, want) {
+		if len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
 			h.t.Fatalf("%+v: %d certificates, want %d\n%+v\n%+v", q, len(got), len(want), first(got), first(want))
 		}
 		found += len(got)
@@ -405,7 +406,7 @@ func (h *house) compareStatistics(x *Index, ca string) {
 func TestSearch(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.grow(testCA, 2*certlog.BlockSize+700) // more than a search does by itself
+	h.grow(testCA, certlog.BlockSize+700) // more than a search does by itself
 	h.grow(otherCA, 5)
 	x := h.open()
 	p, err := x.Search(t.Context(), Query{CA: testCA})
@@ -413,21 +414,36 @@ func TestSearch(t *testing.T) {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	h.check(x.follow(t.Context()))
-	h.compare(x, 250, testCA, otherCA)
+	h.compare(x, 120, testCA, otherCA)
 	// What was issued just now is found, without the follower.
 	for _, n := range []uint64{1, 3, 300, 1, 1500} {
 		h.grow(testCA, n)
 		h.grow(otherCA, 1)
-		h.compare(x, 20, testCA, otherCA)
+		h.compare(x, 10, testCA, otherCA)
 	}
 	h.grow(testCA, certlog.BlockSize-2505) // to the end of a block
 	h.check(x.follow(t.Context()))
-	h.compare(x, 60, testCA)
+	h.compare(x, 20, testCA)
 	if got := h.size(testCA); got%certlog.BlockSize != 0 {
 		t.Errorf("the log has %d entries, which does not end a block", got)
 	}
 	h.check(x.Close())
-	h.compare(h.open(), 60, testCA, otherCA)
+	x = h.open()
+	x.patience = 0 // each search looks at as little as it may, and the next goes on
+	for _, q := range []Query{{CA: testCA, Subject: "host-7 seed"}, {CA: testCA, Status: Revoked, Subject: "zürich"}, {CA: testCA, Serial: "a"}, {CA: testCA, Subject: "no such"}} {
+		var got []Certificate
+		for {
+			p, err := x.Search(t.Context(), q)
+			h.check(err)
+			got = append(got, p.Certificates...)
+			if q.Cursor = p.Cursor; q.Cursor == "" {
+				break
+			}
+		}
+		if want := h.expect(&q); len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v without time: %d certificates, want %d", q, len(got), len(want))
+		}
+	}
 }
 
 // TestPages has certificates come in between the pages: none is shown twice or missed.
@@ -530,7 +546,7 @@ func TestLargeSubjects(t *testing.T) {
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.grow(testCA, certlog.BlockSize+100)
+	h.grow(testCA, 1500)
 	x := h.open()
 	h.check(x.follow(t.Context()))
 	path := filepath.Join(h.dir, "inventory.db")
@@ -602,7 +618,7 @@ func TestOtherLog(t *testing.T) {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.grow(testCA, 4*certlog.BlockSize)
+	h.grow(testCA, 2*certlog.BlockSize+3000)
 	for {
 		x := h.open()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -622,7 +638,7 @@ func TestRun(t *testing.T) {
 			break
 		}
 	}
-	h.compare(h.open(), 20, testCA)
+	h.compare(h.open(), 5, testCA)
 }
 
 func FuzzQuery(f *testing.F) {

@@ -252,7 +252,7 @@ func (x *Index) Search(ctx context.Context, q Query) (page *Page, err error) {
 		return nil, err
 	}
 	err = x.snapshot(ctx, q.CA, func(c *conn, at place, behind uint64) error {
-		s := search{plan: p, x: x, c: c, number: at.number, size: at.size, ca: q.CA, until: time.Now().Add(searchTime), page: &Page{Behind: behind}}
+		s := search{plan: p, x: x, c: c, number: at.number, size: at.size, ca: q.CA, until: time.Now().Add(x.patience), page: &Page{Behind: behind}}
 		page = s.page
 		return s.run(ctx)
 	})
@@ -273,7 +273,7 @@ type search struct {
 	until  time.Time
 	page   *Page
 
-	looked  bool     // something was looked at, so time may end the search
+	looked  bool     // the search is further than where it began, so time may end it
 	serials []uint64 // entries to look at, in their order; nil: all
 	few     bool     // serials is all there are
 	rows    []row
@@ -317,7 +317,7 @@ func (s *search) run(ctx context.Context) error {
 			}
 			return nil
 		}
-		below = lo
+		below, s.looked = lo, true
 	}
 	return nil
 }
@@ -427,7 +427,6 @@ func (s *search) lookUp(ctx context.Context, below uint64, all *set) (lo uint64,
 	if err != nil {
 		return 0, err
 	}
-	s.looked = true
 	lo = uint64(id-base) * blockSize
 	page := func(n int) (_ []byte, err error) {
 		s.plain, err = s.c.blob(ctx, s.plain[:0], "SELECT bytes FROM page WHERE id = ?", id<<(pageBits-blockBits)+int64(n))
@@ -470,11 +469,11 @@ func (s *search) block(ctx context.Context, lo uint64, candidates *set) (end uin
 		if s.late() {
 			return lo + uint64(i) + 1, nil
 		}
-		s.looked = true
 		first := lo + uint64(i)&^(groupSize-1)
 		if err := s.read(ctx, first); err != nil {
 			return 0, err
 		}
+		s.looked = true
 		for n := len(s.rows) - 1; n >= 0; n-- {
 			r := &s.rows[n]
 			if at := r.index % blockSize; candidates[at/64]&(1<<(at%64)) == 0 {
