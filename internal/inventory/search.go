@@ -273,9 +273,10 @@ type search struct {
 	until  time.Time
 	page   *Page
 
-	looked  bool     // the search is further than where it began, so time may end it
-	serials []uint64 // entries to look at, in their order; nil: all
-	few     bool     // serials is all there are
+	looked  bool         // the search is further than where it began, so time may end it
+	serials []uint64     // entries to look at, in their order; nil: all
+	few     bool         // serials is all there are
+	ahead   []blockAhead // blocks to come, newest first
 	rows    []row
 	plain   []byte
 	text    []byte
@@ -413,20 +414,16 @@ func (s *search) leave(ctx context.Context, candidates *set, lo, below uint64) e
 // the block's first entry, 0 when there is none.
 func (s *search) lookUp(ctx context.Context, below uint64, all *set) (lo uint64, err error) {
 	base := s.number << blockBits
-	var id, firstExpires, lastExpires int64
-	var directory []byte
-	serialLo, serialHi := s.serial.lo, s.serial.hi
-	if serialLo == nil {
-		serialLo = []byte{}
+	newest := base + int64((below-1)/blockSize)
+	for len(s.ahead) > 0 && s.ahead[0].id > newest {
+		s.ahead = s.ahead[1:]
 	}
-	const text = "SELECT id, first_expires, last_expires, directory FROM block WHERE id <= ? AND id >= ? AND last_issued >= ? AND first_issued < ? AND last_expires >= ? AND first_expires < ? AND last_serial >= ? AND (? OR first_serial < ?) ORDER BY id DESC LIMIT 1"
-	err = s.c.row(ctx, text, base+int64((below-1)/blockSize), base, s.issued[0], s.issued[1], s.expires[0], s.expires[1], serialLo, serialHi == nil, notNull(serialHi)).Scan(&id, &firstExpires, &lastExpires, &directory)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+	if len(s.ahead) == 0 {
+		if err := s.blocks(ctx, base, newest); err != nil || len(s.ahead) == 0 {
+			return 0, err
+		}
 	}
-	if err != nil {
-		return 0, err
-	}
+	id, b := s.ahead[0].id, &s.ahead[0].block
 	lo = uint64(id-base) * blockSize
 	page := func(n int) (_ []byte, err error) {
 		s.plain, err = s.c.blob(ctx, s.plain[:0], "SELECT bytes FROM page WHERE id = ?", id<<(pageBits-blockBits)+int64(n))
@@ -438,7 +435,7 @@ func (s *search) lookUp(ctx context.Context, below uint64, all *set) (lo uint64,
 	all.addRange(0, blockSize)
 	for i, in := range s.spans {
 		var of set
-		if err := union(&of, in, directory, page); err != nil {
+		if err := union(&of, in, b.directory, page); err != nil {
 			return lo, err
 		}
 		if !all.keep(&of) {
@@ -448,14 +445,36 @@ func (s *search) lookUp(ctx context.Context, below uint64, all *set) (lo uint64,
 			return lo, nil
 		}
 	}
-	if s.days != nil && (firstExpires < s.expires[0] || lastExpires >= s.expires[1]) {
+	if s.days != nil && (b.firstExpires < s.expires[0] || b.lastExpires >= s.expires[1]) {
 		var of set
-		if err := union(&of, *s.days, directory, page); err != nil {
+		if err := union(&of, *s.days, b.directory, page); err != nil {
 			return lo, err
 		}
 		all.keep(&of)
 	}
 	return lo, nil
+}
+
+// blockAhead is a block that a search comes to.
+type blockAhead struct {
+	id int64
+	block
+}
+
+// blocksAhead is how many blocks are read with one statement.
+const blocksAhead = 16
+
+// blocks reads the newest blocks in [base, newest] whose rows lie where they are
+// wanted into s.ahead.
+func (s *search) blocks(ctx context.Context, base, newest int64) error {
+	s.ahead = s.ahead[:0]
+	return s.c.each(ctx, func(rows *sql.Rows) error {
+		var b blockAhead
+		err := rows.Scan(&b.id, &b.firstExpires, &b.lastExpires, &b.directory)
+		s.ahead = append(s.ahead, b)
+		return err
+	}, "SELECT id, first_expires, last_expires, directory FROM block WHERE id <= ? AND id >= ? AND last_issued >= ? AND first_issued < ? AND last_expires >= ? AND first_expires < ? AND last_serial >= ? AND (? OR first_serial < ?) ORDER BY id DESC LIMIT ?",
+		newest, base, s.issued[0], s.issued[1], s.expires[0], s.expires[1], notNull(s.serial.lo), s.serial.hi == nil, notNull(s.serial.hi), blocksAhead)
 }
 
 // block looks at the candidates of the block that begins at lo, newest first. It
