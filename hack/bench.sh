@@ -29,6 +29,7 @@ measure() {
 measure issue issue
 measure revoke revoke
 measure lookup lookup --certificates "100k,$sizes"
+measure search search --certificates "$sizes"
 measure start start --certificates "100k,$sizes"
 measure stall stall
 measure report report --certificates "$sizes"

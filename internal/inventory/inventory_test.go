@@ -414,12 +414,12 @@ func TestSearch(t *testing.T) {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	h.check(x.follow(t.Context()))
-	h.compare(x, 120, testCA, otherCA)
+	h.compare(x, 80, testCA, otherCA)
 	// What was issued just now is found, without the follower.
 	for _, n := range []uint64{1, 3, 300, 1, 1500} {
 		h.grow(testCA, n)
 		h.grow(otherCA, 1)
-		h.compare(x, 10, testCA, otherCA)
+		h.compare(x, 6, testCA, otherCA)
 	}
 	h.grow(testCA, certlog.BlockSize-2505) // to the end of a block
 	h.check(x.follow(t.Context()))
