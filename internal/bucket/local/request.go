@@ -75,6 +75,12 @@ func (r *reply) setBody(b []byte) {
 
 // ServeHTTP serves one request over the network.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Botocore asks before it sends a body, be it empty. An answer without the
+	// one that it waits for makes its next request on the connection hang, and
+	// net/http gives none where there is nothing to read.
+	if r.ContentLength == 0 && r.ProtoAtLeast(1, 1) && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		w.WriteHeader(http.StatusContinue)
+	}
 	rep := s.serve(&request{http: r})
 	h := w.Header()
 	for name, values := range rep.header {
