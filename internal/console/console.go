@@ -24,6 +24,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"chirograph.dev/internal/auditreport"
 	"chirograph.dev/internal/awsjson"
 	"chirograph.dev/internal/bucket"
@@ -109,6 +111,7 @@ type Console struct {
 	crossSite  *http.CrossOriginProtection
 	families   families
 	issuer     *issuer
+	previews   *semaphore.Weighted
 	table      map[string]route
 	operations *awsjson.Handler
 	doors      *awsjson.Plain // for who is not signed in
@@ -147,6 +150,7 @@ func New(cfg Config) (*Console, error) {
 		cfg: cfg, sessions: newSessions(cfg.Idle), crossSite: http.NewCrossOriginProtection(),
 		byAddress: newTries(addressTries, addressPause), byKey: newTries(keyTries, keyPause),
 		families: families{m: map[string]family{}}, issuer: newIssuer(),
+		previews: semaphore.NewWeighted(maxPreviews),
 	}
 	var err error
 	if c.files, err = readFiles(cfg.Files); err != nil {

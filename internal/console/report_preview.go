@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"chirograph.dev/internal/certlog/rendering"
 	"chirograph.dev/internal/pca"
@@ -16,8 +17,13 @@ import (
 const (
 	previewRows = 20
 	// previewBytes is how much of a report is read for its first rows; a row
-	// that does not fit is not shown.
-	previewBytes = 2 << 20
+	// that does not fit is not shown. It is little, since an object that took the
+	// report's place can be one row of nothing but commas: forty times as much in memory.
+	previewBytes = 256 << 10
+	// maxPreviews are made at a time, since each holds some megabytes; others
+	// wait for previewWait.
+	maxPreviews = 4
+	previewWait = 10 * time.Second
 )
 
 // Preview is the beginning of a report; of both formats the columns are those
@@ -34,6 +40,12 @@ func (c *Console) reportPreview(ctx context.Context, in *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	waiting, cancel := context.WithTimeout(ctx, previewWait)
+	defer cancel()
+	if err := c.previews.Acquire(waiting, 1); err != nil {
+		return nil, &pca.Error{Code: pca.ServiceUnavailable, Message: "Too many reports are looked at. Try again in a few seconds.", Err: err}
+	}
+	defer c.previews.Release(1)
 	o, err := c.cfg.Reports.Open(ctx, r, "")
 	if err != nil {
 		return nil, err
