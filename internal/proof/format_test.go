@@ -266,6 +266,9 @@ func TestBadPacks(t *testing.T) {
 	frame := encoder.AppendFrame(nil, certlog.AppendBundled(nil, []byte("entry")))
 	// One block without content, in a frame that says it holds a terabyte.
 	bomb := []byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0}
+	// A frame of empty blocks alone, and one that does not say how much it holds.
+	idle := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x50}, make([]byte, 3*300_000)...)
+	idle[len(idle)-3]++
 	read := func(name string, content []byte) error {
 		p, err := proof.OpenPacks(fstest.MapFS{name: {Data: content}})
 		if err != nil {
@@ -284,7 +287,7 @@ func TestBadPacks(t *testing.T) {
 	}
 	for what, content := range map[string][]byte{
 		"empty": nil, "text": []byte("hello, world"), "two frames": append(bytes.Clone(frame), frame...), "a byte more": append(bytes.Clone(frame), 0),
-		"cut": frame[:len(frame)-1], "bomb": bomb, "skippable": append([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, frame...),
+		"cut": frame[:len(frame)-1], "bomb": bomb, "idle": idle, "skippable": append([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, frame...),
 	} {
 		if err := read(proof.PackName(0, 1), content); !errors.Is(err, proof.ErrPack) {
 			t.Errorf("%s: %v", what, err)

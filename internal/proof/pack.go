@@ -22,6 +22,10 @@ const PackSize = 4 * certlog.BlockSize
 // its length: what a frame may decompress to.
 const maxFrame = certlog.BlockSize * (certlog.MaxEntrySize + 2)
 
+// leastZstdBlock is what the blocks of a frame hold on average at the least.
+// Without it the headers of empty ones would be walked over for hours.
+const leastZstdBlock = 4 << 10
+
 // EntriesFolder is the folder of the packs in a log's folder, CheckpointName
 // the log's newest signed checkpoint there. Part of the format.
 const (
@@ -85,6 +89,7 @@ var (
 // Packs reads the packs of a log's folder. Safe for concurrent use.
 type Packs struct {
 	folder fs.FS
+	most   int64           // bytes of a block
 	files  map[uint64]pack // by lo
 	end    uint64          // entries [0, end) are there
 }
@@ -101,8 +106,12 @@ type frame struct{ offset, length int64 }
 // several with one beginning the one that reaches farthest. Files of other
 // names are nobody's. The error wraps ErrPack when a file is not a pack;
 // errors of reading wrap the file system's.
-func OpenPacks(folder fs.FS) (*Packs, error) {
-	p := &Packs{folder: folder, files: map[uint64]pack{}}
+func OpenPacks(folder fs.FS) (*Packs, error) { return openPacks(folder, maxFrame) }
+
+// openPacks is OpenPacks of a log whose blocks have most bytes: a larger one is
+// tooLarge.
+func openPacks(folder fs.FS, most int64) (*Packs, error) {
+	p := &Packs{folder: folder, most: most, files: map[uint64]pack{}}
 	files, err := fs.ReadDir(folder, EntriesFolder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading the log's folder: %w", err)
@@ -114,7 +123,7 @@ func OpenPacks(folder fs.FS) (*Packs, error) {
 		}
 	}
 	for f, ok := p.files[p.end]; ok; f, ok = p.files[p.end] {
-		if f.frames, err = findFrames(folder, f.name); err != nil {
+		if f.frames, err = findFrames(folder, f.name, most); err != nil {
 			return nil, err
 		}
 		if want := (f.hi - p.end + certlog.BlockSize - 1) / certlog.BlockSize; uint64(len(f.frames)) != want {
@@ -129,8 +138,17 @@ func OpenPacks(folder fs.FS) (*Packs, error) {
 // End is the number of entries that the packs have without a gap.
 func (p *Packs) End() uint64 { return p.end }
 
+// tooLarge is the error of a block that has more than most bytes: no log has one
+// of more than maxFrame, and one of less says nothing about the log.
+func tooLarge(name string, most int64) error {
+	if most < maxFrame {
+		return fmt.Errorf("%w: %s has a block of more than %d MiB", ErrCannotCheck, name, most>>20)
+	}
+	return fmt.Errorf("%w: %s: more than a block can be", ErrPack, name)
+}
+
 // findFrames walks over the headers of a pack (RFC 8878 3.1.1).
-func findFrames(folder fs.FS, name string) ([]frame, error) {
+func findFrames(folder fs.FS, name string, most int64) ([]frame, error) {
 	f, err := folder.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("opening pack: %w", err)
@@ -160,13 +178,21 @@ func findFrames(folder fs.FS, name string) ([]frame, error) {
 		if err := h.Decode(buf[:n]); err != nil || h.Skippable || h.DictionaryID != 0 {
 			return bad("not a zstd frame")
 		}
-		if h.HasFCS && h.FrameContentSize > maxFrame {
-			return bad("more than a block can be")
+		if h.HasFCS && h.FrameContentSize > uint64(most) {
+			return nil, tooLarge(name, most)
 		}
 		end := at + int64(h.HeaderSize)
-		for last := false; !last; {
+		blocks := int64(0)
+		for last := false; !last; blocks++ {
 			if end+3 > size {
 				return bad("it ends early")
+			}
+			// What does not shrink has 3 bytes more for every 128 KiB.
+			if end-at > most+most>>10+64 {
+				return nil, tooLarge(name, most)
+			}
+			if blocks > most/leastZstdBlock {
+				return bad("more zstd blocks than a block has")
 			}
 			if _, err := r.ReadAt(buf[:3], end); err != nil {
 				return nil, fmt.Errorf("reading pack: %w", err)
@@ -206,7 +232,7 @@ type PackReader struct {
 
 // Reader makes a PackReader; Close ends it.
 func (p *Packs) Reader() (*PackReader, error) {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFrame), zstd.WithDecodeAllCapLimit(false))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(p.most)), zstd.WithDecodeAllCapLimit(false))
 	if err != nil {
 		return nil, fmt.Errorf("making the decompressor: %w", err)
 	}
@@ -251,6 +277,9 @@ func (r *PackReader) Block(dst []byte, n uint64) ([]byte, error) {
 		return nil, fmt.Errorf("reading pack %s: %w", p.name, err)
 	}
 	block, err := r.dec.DecodeAll(r.compressed, dst[:0])
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return nil, tooLarge(p.name, r.packs.most)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrPack, p.name, err)
 	}

@@ -115,7 +115,7 @@ func (v *verifier) replay(ctx context.Context) (*replay, error) {
 		v.fail(Completeness, ClassLogMissing, "The log's folder was not given.")
 		return nil, v.hashParts(ctx)
 	}
-	packs, err := OpenPacks(v.Log)
+	packs, err := openPacks(v.Log, cmp.Or(v.MaxBlock, maxFrame))
 	if err == nil && packs.End() < v.m.Size {
 		err = fmt.Errorf("%w: there are %d, the report covers %d", ErrNoPack, packs.End(), v.m.Size)
 	}

@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"testing"
 	"testing/fstest"
@@ -84,6 +85,29 @@ func TestVerifyBlocks(t *testing.T) {
 			if r.ExitCode() != 3 || class(r) != "" || !quick && r.Verdict(proof.Completeness).Status != proof.Pass {
 				t.Errorf("%+v, quick=%v: %+v", tt, quick, r.Verdicts)
 			}
+		}
+	}
+}
+
+// TestVerifyMaxBlock: what this process does not want to hold is no failure of
+// the report, whether the pack says how much it is or not.
+func TestVerifyMaxBlock(t *testing.T) {
+	t.Parallel()
+	ca := newCA(t, testCA)
+	b, err := ca.Bundle(ca.Typical(5000, reportID, "CSV"), prooftest.Options{Report: reportID, Format: "CSV"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config(ca, b)
+	// 128 KiB of zeros in each of 16 blocks of one repeated byte.
+	silent := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x50}
+	for i := range 16 {
+		silent = append(silent, byte(2|i/15), 0, 16, 0)
+	}
+	for _, log := range []fs.FS{c.Log, fstest.MapFS{proof.PackName(0, 5000): {Data: silent}}} {
+		c.Log, c.MaxBlock = log, 1<<16
+		if _, err := proof.Verify(t.Context(), c); !errors.Is(err, proof.ErrCannotCheck) {
+			t.Error(err)
 		}
 	}
 }
