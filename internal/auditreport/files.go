@@ -41,24 +41,29 @@ func (packFile) ModTime() time.Time { return time.Time{} }
 func (packFile) IsDir() bool        { return false }
 func (packFile) Sys() any           { return nil }
 
-// manifest reads the report's manifest; nil when there is none.
+// manifest reads the report's manifest; nil when there is none. Of one that is
+// longer than any it gives what no manifest is, either.
 func (f *files) manifest() (signed []byte, err error) {
 	err = pace.Hurry(func() (err error) {
 		signed, err = f.client.Read(f.ctx, f.report.Bucket, f.report.Account, f.report.Key+proof.ManifestSuffix, "", proof.MaxManifest)
 		return err
 	})
-	if errors.Is(err, bucket.ErrNoObject) {
+	switch {
+	case errors.Is(err, bucket.ErrNoObject):
 		return nil, nil
+	case errors.Is(err, bucket.ErrTooLong):
+		return []byte("too long"), nil
 	}
 	return signed, err
 }
 
-// list looks what packs the log's folder has.
-func (f *files) list(prefix string) error {
+// list looks what packs the log's folder has of the entries up to end. Further
+// ones, which anybody may have put there, nobody asks for.
+func (f *files) list(prefix string, end uint64) error {
 	f.prefix = prefix
 	return pace.Hurry(func() error {
 		return f.client.ListSizes(f.ctx, f.report.Bucket, f.report.Account, prefix+proof.EntriesFolder+"/", func(key string, size int64) error {
-			if lo, hi, ok := proof.ParsePackName(path.Base(key)); ok {
+			if lo, hi, ok := proof.ParsePackName(path.Base(key)); ok && lo < end {
 				f.packs = append(f.packs, packFile{path.Base(key), lo, hi, size})
 			}
 			return nil

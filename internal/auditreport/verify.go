@@ -73,6 +73,13 @@ const (
 const (
 	// maxVerifications is how many wait at a time.
 	maxVerifications = 32
+	// maxOfAccount is how many of them are one account's, so that nobody keeps
+	// the others from having theirs verified.
+	maxOfAccount = 4
+	// maxBlock is how many bytes of the log a verification in this process holds
+	// for each worker: 4 KiB for each entry of a full block, of which most have
+	// some hundred. What is in a bucket is whatever its owner put there.
+	maxBlock = 64 << 20
 	// maxKnownHeads is how many accepted heads of a CA's logs are remembered.
 	maxKnownHeads = 16
 )
@@ -107,17 +114,27 @@ func (s *Service) Verify(ctx context.Context, ca, id string) (Verification, erro
 	if r.Status != pca.AuditReportStatus_SUCCESS {
 		return Verification{}, pca.Errorf(pca.InvalidStateException, "The audit report %s is %s. Only a report that is SUCCESS can be verified.", r.ID, r.Status)
 	}
+	return s.verify(r)
+}
+
+func (s *Service) verify(r *store.AuditReport) (Verification, error) {
 	v := &s.verifications
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	j := v.jobs[id]
+	j := v.jobs[r.ID]
 	if j == nil {
-		if len(v.waiting) >= maxVerifications {
+		ofAccount := 0
+		for _, w := range v.waiting {
+			if w.report.Account == r.Account {
+				ofAccount++
+			}
+		}
+		if len(v.waiting) >= maxVerifications || ofAccount >= maxOfAccount {
 			return Verification{}, pca.Errorf(pca.ThrottlingException, "Too many reports wait to be verified. Try again later.")
 		}
 		j = &verification{report: r, asked: s.stamp()}
 		j.total.Store(int64(r.Bytes))
-		v.jobs[id] = j
+		v.jobs[r.ID] = j
 		v.waiting = append(v.waiting, j)
 		select {
 		case v.wake <- struct{}{}:
@@ -231,7 +248,7 @@ func (s *Service) readAndVerify(ctx context.Context, j *verification) (*proof.Re
 	}
 	cfg := proof.VerifyConfig{
 		Report: report, ReportSize: report.Size(), Manifest: manifest, ReportID: r.ID, Now: s.now(),
-		Workers: s.cfg.Workers, OnWorker: pace.GiveWay,
+		Workers: s.cfg.Workers, OnWorker: pace.GiveWay, MaxBlock: maxBlock,
 		Progress: func(done, total int64) {
 			j.done.Store(done)
 			j.total.Store(total)
@@ -240,14 +257,18 @@ func (s *Service) readAndVerify(ctx context.Context, j *verification) (*proof.Re
 	var known []proof.KnownHead
 	m, err := proof.OpenManifest(manifest)
 	if err == nil { // else Verify says what is wrong with it
-		if err := files.list(path.Dir(r.Key) + "/" + m.LogFolder() + "/"); err != nil {
+		if known, err = s.knownHeads(ctx, r.CA); err != nil {
+			return nil, err
+		}
+		end := m.Size
+		for i := range known {
+			end = max(end, known[i].Size)
+		}
+		if err := files.list(path.Dir(r.Key)+"/"+m.LogFolder()+"/", end); err != nil {
 			return nil, err
 		}
 		cfg.Log = files
 		if cfg.CACertificates, err = s.certificates(ctx, r); err != nil {
-			return nil, err
-		}
-		if known, err = s.knownHeads(ctx, r.CA); err != nil {
 			return nil, err
 		}
 		cfg.Known = comparable(known, m, files.reach())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
 
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/proof"
@@ -113,7 +114,23 @@ func TestVerification(t *testing.T) {
 	if v := h.verified(s, second.AuditReportId); !v.Failed() || v.status(proof.Integrity).Class != proof.ClassManifestMissing {
 		t.Errorf("a report without its manifest: %+v", v)
 	}
+	h.put(second.S3Key+proof.ManifestSuffix, make([]byte, proof.MaxManifest+1))
+	if v := h.verified(s, second.AuditReportId); !v.Failed() || v.status(proof.Integrity).Class != proof.ClassManifestSignature {
+		t.Errorf("a manifest of %d bytes: %+v", proof.MaxManifest+1, v)
+	}
 	h.put(second.S3Key+proof.ManifestSuffix, manifest)
+	// What nobody wrote lies beside the log, and is not of it.
+	beyond := proof.LogFolder(testCA, 1) + "/" + proof.PackName(proof.PackSize, 2*proof.PackSize)
+	h.put(beyond, []byte("x"))
+	client, err := s.cfg.Destination(t.Context(), testAccount, caARN(testCA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := &files{ctx: t.Context(), client: client, report: &store.AuditReport{Bucket: testBucket, Account: testAccount}}
+	if err := beside.list(proof.LogFolder(testCA, 1)+"/", proof.PackSize); err != nil || len(beside.packs) == 0 || beside.packs[len(beside.packs)-1].lo != 0 {
+		t.Errorf("%+v, %v", beside.packs, err)
+	}
+	h.remove(beyond)
 	h.remove(proof.LogFolder(testCA, 1) + "/" + proof.PackName(0, s.size(t, second.AuditReportId)))
 	if v := h.verified(s, second.AuditReportId); !v.Failed() || v.status(proof.Completeness).Class != proof.ClassLogMissing {
 		t.Errorf("a report without its log: %+v", v)
@@ -152,5 +169,27 @@ func TestVerificationUntrusted(t *testing.T) {
 	page, err := s.List(t.Context(), testCA, math.MaxInt64, 5)
 	if err != nil || len(page) != 1 || page[0].ID != out.AuditReportId {
 		t.Errorf("%v, %v", page, err)
+	}
+}
+
+// TestVerificationsOfOneAccount: one account does not keep others from having
+// their reports verified.
+func TestVerificationsOfOneAccount(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	s := h.service() // it does not run: all wait
+	v := &s.verifications
+	ask := func(account string) error {
+		r := &store.AuditReport{ID: uuid.NewString(), CA: testCA, Account: account, Status: pca.AuditReportStatus_SUCCESS}
+		_, err := s.verify(r)
+		return err
+	}
+	for i := range maxOfAccount + 1 {
+		if err := ask(testAccount); (err != nil) != (i == maxOfAccount) {
+			t.Errorf("verification %d: %v", i, err)
+		}
+	}
+	if err := ask("210987654321"); err != nil || len(v.waiting) != maxOfAccount+1 {
+		t.Errorf("of another account: %v; %d wait", err, len(v.waiting))
 	}
 }
