@@ -362,6 +362,8 @@ func whyNotVerified(err error) string {
 		return "The bucket service does not let this server list the log beside the report: its credentials need s3:ListBucket there."
 	case errors.Is(err, bucket.ErrNoBucket):
 		return "The bucket of the report does not exist any more."
+	case errors.Is(err, proof.ErrMaxBlock):
+		return "The log beside the report has more in one place than this server takes into its memory. Fetch both and verify the report with chirograph verify."
 	case errors.Is(err, proof.ErrCannotCheck) && !bucket.Temporary(err):
 		return "The report could not be verified: " + err.Error() + "."
 	}

@@ -86,6 +86,10 @@ var (
 	ErrPack   = errors.New("malformed pack")
 )
 
+// ErrMaxBlock says that VerifyConfig.MaxBlock does not do for the log; it wraps
+// ErrCannotCheck.
+var ErrMaxBlock = fmt.Errorf("%w: the blocks of the log are too large", ErrCannotCheck)
+
 // Packs reads the packs of a log's folder. Safe for concurrent use.
 type Packs struct {
 	folder fs.FS
@@ -142,7 +146,7 @@ func (p *Packs) End() uint64 { return p.end }
 // of more than maxFrame, and one of less says nothing about the log.
 func tooLarge(name string, most int64) error {
 	if most < maxFrame {
-		return fmt.Errorf("%w: %s has a block of more than %d MiB", ErrCannotCheck, name, most>>20)
+		return fmt.Errorf("%w: %s has one of more than %d bytes", ErrMaxBlock, name, most)
 	}
 	return fmt.Errorf("%w: %s: more than a block can be", ErrPack, name)
 }

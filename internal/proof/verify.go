@@ -36,7 +36,7 @@ type VerifyConfig struct {
 	Sample   Sample
 	OnSample func(SampledRow) error // takes the sampled rows, in their order; nil: they are in the Result
 
-	MaxBlock int64                   // bytes of a block of the log that a worker holds; more is ErrCannotCheck. 0 is any that a log can have
+	MaxBlock int64                   // bytes of a block of the log that a worker holds; more is ErrMaxBlock. 0 is any that a log can have
 	Workers  int                     // 0 is one for each processor
 	OnWorker func()                  // called by each of them before it works; nil: nothing
 	Progress func(done, total int64) // bytes of the report; called by several goroutines at a time

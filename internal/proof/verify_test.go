@@ -106,7 +106,7 @@ func TestVerifyMaxBlock(t *testing.T) {
 	}
 	for _, log := range []fs.FS{c.Log, fstest.MapFS{proof.PackName(0, 5000): {Data: silent}}} {
 		c.Log, c.MaxBlock = log, 1<<16
-		if _, err := proof.Verify(t.Context(), c); !errors.Is(err, proof.ErrCannotCheck) {
+		if _, err := proof.Verify(t.Context(), c); !errors.Is(err, proof.ErrMaxBlock) || !errors.Is(err, proof.ErrCannotCheck) {
 			t.Error(err)
 		}
 	}
