@@ -10,7 +10,9 @@ import (
 )
 
 // Bounds of the sessions that are held at a time: of one principal, and in
-// all. The one that was used longest ago makes room.
+// all. The one that was used longest ago makes room, where there are too many
+// in all one of the account that has most: whoever may name sessions of a role
+// is any number of principals.
 const (
 	maxOfPrincipal = 20
 	maxSessions    = 10_000
@@ -22,7 +24,8 @@ const (
 type session struct {
 	accessKeyID  string
 	sessionToken string // of a session key; empty for a long-lived one
-	principal    string // its id, which bounds are kept by
+	account      string
+	principal    string // its id; bounds are kept by both
 	csrf         string
 	expires      time.Time // whatever its use
 	used         time.Time // guarded by the store's lock
@@ -55,38 +58,48 @@ func (s *sessions) begin(in *session, now time.Time) (token string) {
 	token, in.csrf, in.used = secretText(), secretText(), now
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.makeRoom(in.principal, now)
+	s.makeRoom(in, now)
 	s.m[sha256.Sum256([]byte(token))] = in
 	return token
 }
 
 // makeRoom drops what is over, and what was used longest ago where there are
 // too many; s is locked.
-func (s *sessions) makeRoom(principal string, now time.Time) {
-	var own, oldest, oldestOwn [sha256.Size]byte
-	var count int
-	earlier := func(a, b [sha256.Size]byte) bool { return s.m[b] == nil || s.m[a].used.Before(s.m[b].used) }
+func (s *sessions) makeRoom(coming *session, now time.Time) {
+	accounts := map[string]int{}
+	own := 0
 	for key, have := range s.m {
-		if s.over(have, now) {
+		switch {
+		case s.over(have, now):
 			delete(s.m, key)
 			continue
+		case have.account == coming.account && have.principal == coming.principal:
+			own++
 		}
-		if earlier(key, oldest) {
-			oldest = key
-		}
-		if have.principal == principal {
-			count++
-			if own = key; earlier(own, oldestOwn) {
-				oldestOwn = own
-			}
-		}
+		accounts[have.account]++
 	}
 	switch {
-	case count >= maxOfPrincipal:
-		delete(s.m, oldestOwn)
+	case own >= maxOfPrincipal:
+		s.dropOldest(func(have *session) bool { return have.account == coming.account && have.principal == coming.principal })
 	case len(s.m) >= maxSessions:
-		delete(s.m, oldest)
+		most := coming.account
+		for account, n := range accounts {
+			if n > accounts[most] {
+				most = account
+			}
+		}
+		s.dropOldest(func(have *session) bool { return have.account == most })
 	}
+}
+
+func (s *sessions) dropOldest(of func(*session) bool) {
+	var oldest [sha256.Size]byte
+	for key, have := range s.m {
+		if of(have) && (s.m[oldest] == nil || have.used.Before(s.m[oldest].used)) {
+			oldest = key
+		}
+	}
+	delete(s.m, oldest)
 }
 
 func (s *sessions) over(in *session, now time.Time) bool {

@@ -97,7 +97,7 @@ func (c *Console) authenticate(r *http.Request) (*iam.Principal, error) {
 // has, and gives what a page may know of it.
 func (c *Console) begin(ctx context.Context, r *http.Request, p *iam.Principal, accessKeyID, sessionToken string) *Session {
 	now := c.cfg.API.Now()
-	in := &session{accessKeyID: accessKeyID, sessionToken: sessionToken, principal: p.Account + " " + p.ID, expires: now.Add(c.cfg.Longest)}
+	in := &session{accessKeyID: accessKeyID, sessionToken: sessionToken, account: p.Account, principal: p.ID, expires: now.Add(c.cfg.Longest)}
 	if !p.Expires.IsZero() && p.Expires.Before(in.expires) {
 		in.expires = p.Expires
 	}
@@ -130,11 +130,14 @@ func (c *Console) signIn(ctx context.Context, in *request) (any, error) {
 		return nil, pca.Errorf(pca.ValidationException, "Give an access key ID and its secret access key.")
 	}
 	now := c.cfg.API.Now()
-	ofAddress, wait := c.byAddress.take(addressOf(in.http.RemoteAddr), now)
+	address := addressOf(in.http.RemoteAddr)
+	ofAddress, wait := c.byAddress.take(address, now)
 	if wait > 0 {
 		return nil, tooMany(ctx, wait)
 	}
-	ofKey, wait := c.byKey.take(body.AccessKeyID, now)
+	// Not of a key alone: whoever knows its id, which is no secret, could keep
+	// its holder out.
+	ofKey, wait := c.byKey.take(address+" "+body.AccessKeyID, now)
 	if wait > 0 {
 		ofAddress()
 		return nil, tooMany(ctx, wait)

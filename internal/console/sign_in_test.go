@@ -1,8 +1,10 @@
 package console
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -259,6 +261,14 @@ func TestTries(t *testing.T) {
 	if seconds := a.header.Get("Retry-After"); seconds != "12" && seconds != "11" {
 		t.Errorf("Retry-After is %q", seconds)
 	}
+	// Its holder is elsewhere than who tried: the id of a key is no secret.
+	there := httptest.NewRequest(http.MethodPost, api+"session", strings.NewReader(`{"accessKeyId":"`+key.AccessKeyId+`","secretAccessKey":"`+key.SecretAccessKey+`"}`))
+	there.RemoteAddr = "192.0.2.9:1"
+	there.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	if h.console.ServeHTTP(w, there); w.Code != 200 {
+		t.Errorf("from another address: %d %s", w.Code, w.Body)
+	}
 	h.pass(time.Hour)
 	for i := range addressTries {
 		b.signIn(fmt.Sprint("AKIANOBODY", i), "x", "")
@@ -307,9 +317,15 @@ func TestBounds(t *testing.T) {
 	for i := range maxSessions {
 		s.m[[32]byte{byte(i), byte(i >> 8), 1}] = &session{principal: "x", used: now.Add(time.Minute), expires: now.Add(time.Hour)}
 	}
+	s.mu.Lock()
+	s.m[sha256.Sum256([]byte("alone"))] = &session{account: "other", principal: "carol", used: now.Add(-time.Minute), expires: now.Add(time.Hour)}
+	s.mu.Unlock()
 	last := begin("bob", now.Add(2*time.Minute))
-	if in, _ := s.find(last, now); in == nil || len(s.m) > maxSessions+maxOfPrincipal {
+	if in, _ := s.find(last, now); in == nil || len(s.m) > maxSessions+maxOfPrincipal+1 {
 		t.Errorf("%d sessions", len(s.m))
+	}
+	if in, _ := s.find("alone", now); in == nil {
+		t.Error("an account that has many sessions ended the one of another")
 	}
 	begin("bob", now.Add(3*time.Hour))
 	if len(s.m) != 1 {

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Attempts to sign in that go wrong, of one address and of one access key: so
-// many at once, and then one for every pause. Those that succeed do not count.
+// Attempts to sign in that go wrong, of one address and with one access key from
+// there: so many at once, and then one for every pause. Those that succeed do not count.
 const (
 	addressTries, addressPause = 10, 6 * time.Second
 	keyTries, keyPause         = 5, 12 * time.Second
-	// maxTriers is how many addresses or keys are told apart at a time; while
-	// there are more that failed of late, further ones share one bucket.
+	// maxTriers is how many addresses, or keys from them, are told apart at a
+	// time; while there are more that failed of late, further ones share one bucket.
 	maxTriers = 10_000
 )
 
