@@ -102,14 +102,15 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // open gives the provider and this server as its client.
-func (i *issuer) open(ctx context.Context, cfg *OIDC, now time.Time) (*oidc.Provider, *oauth2.Config, error) {
+func (i *issuer) open(ctx context.Context, cfg *OIDC, now func() time.Time) (*oidc.Provider, *oauth2.Config, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !now.Before(i.until) {
+	if !now().Before(i.until) {
 		// The provider asks for keys later on, too: not within this request.
 		i.provider, i.err = oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.client), cfg.Issuer)
-		if i.until = now.Add(issuerLife); i.err != nil {
-			i.until = now.Add(issuerPause)
+		// From when it failed: those who waited do not ask again one by one.
+		if i.until = now().Add(issuerLife); i.err != nil {
+			i.until = now().Add(issuerPause)
 		}
 	}
 	if i.err != nil {
@@ -167,7 +168,7 @@ func (c *Console) oidcCookie(r *http.Request, value string) string {
 
 // toIssuer is GET oidc/start.
 func (c *Console) toIssuer(ctx context.Context, in *request) (any, error) {
-	_, client, err := c.issuer.open(ctx, c.cfg.OIDC, c.cfg.API.Now())
+	_, client, err := c.issuer.open(ctx, c.cfg.OIDC, c.cfg.API.Now)
 	if err != nil {
 		return c.failed(ctx, failedIssuer, err)
 	}
@@ -200,7 +201,7 @@ func (c *Console) fromIssuer(ctx context.Context, in *request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*issuerTimeout)
 	defer cancel()
-	provider, client, err := c.issuer.open(ctx, c.cfg.OIDC, now)
+	provider, client, err := c.issuer.open(ctx, c.cfg.OIDC, c.cfg.API.Now)
 	if err != nil {
 		return c.failed(ctx, failedIssuer, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,5 +274,26 @@ func TestOIDCConfig(t *testing.T) {
 		if got := o.name(); got != want {
 			t.Errorf("%+v is called %s", o, got)
 		}
+	}
+}
+
+// TestSlowIssuer: an issuer that takes long to fail is asked once for all who wait.
+func TestSlowIssuer(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	now := func() time.Time { return time.Unix(1_800_000_000, 0).Add(time.Duration(asked.Load()) * issuerTimeout) }
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	t.Cleanup(s.Close)
+	i := newIssuer()
+	for range 3 {
+		if _, _, err := i.open(t.Context(), &OIDC{Issuer: s.URL}, now); err == nil {
+			t.Error("it answered")
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times", n)
 	}
 }
