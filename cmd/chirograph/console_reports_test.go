@@ -378,6 +378,13 @@ func TestConsoleElsewhere(t *testing.T) {
 		t.Fatalf("%s: %s; %+v", code, message, access)
 	}
 	s.bucket(t, "of-somebody-else", false)
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"s3:DeleteBucket","Resource":"arn:aws:s3:::of-somebody-else"}]}`
+	must(s.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("of-somebody-else"), Policy: &policy}))(t)
+	if admin.get(t, "bucket", map[string]string{"ca": a.arn, "bucket": "of-somebody-else"}, &access); access.Allowed || access.Policy != "" || !strings.Contains(access.Reason, "audit-allowed-buckets") {
+		t.Errorf("%+v", access)
+	}
+	foreign := s.visit(t, s.user(t, "AKIAFOREIGN000000000", elsewhere, allowing("*")))
+	foreign.refused(t, "GET", "bucket", in, "AccessDeniedException", "Sign in to the account")
 	var list struct {
 		Buckets []console.Bucket
 		Service string
