@@ -34,12 +34,12 @@ test: tools vet console-check race clients fuzz ## install what is needed, build
 # its copies of generic functions, and their locks would not be seen. The stores go
 # first: they take long, and little has to be compiled for them. No debugger looks at
 # these binaries, and a third suite uses what two leave of the processors.
-# Three tests of reports move hundreds of megabytes through paths that others take
+# Some tests of reports move hundreds of megabytes through paths that others take
 # under the detector with less; the console's is a browser's work.
-PLAIN := ^Test(SegmentsLost|SegmentsAborted|ForeignSegments|ConsoleInBrowser)$$
-race: build ## run every suite, all but the benchmarks' and four large tests with the race detector
+PLAIN := ^Test(SegmentsLost|SegmentsAborted|SegmentsRestart|SegmentsMerged|SegmentsSettings|ForeignSegments|RandomSearches|ConsoleInBrowser)$$
+race: build ## run every suite, all but the benchmarks' and some large tests with the race detector
 	CGO_ENABLED=1 go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m -skip '$(PLAIN)' ./internal/store/... $$(go list ./... | grep -v /bench/)
-	go test -vet=off -run '$(PLAIN)' ./internal/auditreport ./cmd/chirograph
+	go test -vet=off -run '$(PLAIN)' ./internal/auditreport ./internal/inventory ./cmd/chirograph
 	go test -vet=off ./bench/...
 
 clients: ## run cert-manager's issuer against the server, a foreign witness of its logs, Tessera's fsck over an exported one, and the pictures of benchmarks

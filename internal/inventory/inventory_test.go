@@ -401,9 +401,9 @@ func (h *house) compareStatistics(x *Index, ca string) {
 	}
 }
 
-// TestSearch compares the index with a scan of what was issued: blocks that have a
+// TestRandomSearches compares the index with a scan of what was issued: blocks that have a
 // dictionary and the one that has none yet, after growing in steps of all sizes.
-func TestSearch(t *testing.T) {
+func TestRandomSearches(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.grow(testCA, certlog.BlockSize+700) // more than a search does by itself
