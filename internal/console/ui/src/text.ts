@@ -1,4 +1,4 @@
-import type { ASN1Subject } from "./api";
+import type { ASN1Subject, Report, ReportAllowed, Status } from "./api";
 
 const numbers = new Intl.NumberFormat("en");
 export const count = (n: number | null) => (n === null ? "–" : numbers.format(n));
@@ -39,6 +39,9 @@ export function subject(s: ASN1Subject | undefined): string {
   return [...parts, ...custom].join(", ") || "–";
 }
 
+/** A distinguished name as the server writes it, with the space after commas that lists have. */
+export const spaced = (name: string) => name.replace(/(?<!\\),(?=[A-Za-z0-9.]+=)/g, ", ");
+
 export const idOf = (arn: string) => arn.slice(arn.lastIndexOf("/") + 1);
 export const accountOf = (arn: string) => arn.split(":")[4] ?? "";
 
@@ -53,3 +56,20 @@ export function words(constant: string): string {
 
 /** The usage mode of a CA, as AWS' console says it. */
 export const modeName = (mode: string | undefined) => (mode === "SHORT_LIVED_CERTIFICATE" ? "Short-lived certificate" : "General-purpose");
+
+/** That the last report was not long enough ago. */
+export function waited(last: Report, next: string): string {
+  const seconds = Math.round((Date.parse(next) - Date.parse(last.createdAt)) / 1000);
+  const often = seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
+  return `The last audit report was generated ${time(last.createdAt)}, and there is at most one every ${often}.`;
+}
+
+/** Why no audit report can be generated now; "" when one can. The server's own reason is worded for callers of the API. */
+export function whyNoReport({ allowed, reason, at }: ReportAllowed, status: Status | undefined, last: Report | null | undefined): string {
+  if (allowed) return "";
+  if (at) return `${last ? waited(last, at) : reason} Possible from ${time(at)}.`;
+  if (status === "DELETED") return "The private CA is deleted; restore it first.";
+  if (status === "CREATING" || status === "PENDING_CERTIFICATE") return "The private CA has issued nothing yet; install its certificate first.";
+  if (last?.status === "CREATING") return "The last audit report is still being created; wait until it is done.";
+  return reason;
+}

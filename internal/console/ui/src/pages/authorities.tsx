@@ -13,6 +13,7 @@ import { useNavigate } from "react-router";
 import { api, type OverviewRow } from "../api";
 import { preload } from "../chunk";
 import { useLoad } from "../load";
+import { keyAlgorithmName } from "../parts/algorithms";
 import { AuthorityActions } from "../parts/authority-actions";
 import { AuthorityStatus } from "../parts/authority-status";
 import { LoadFailure } from "../parts/loading";
@@ -44,7 +45,7 @@ const rowOf = (o: OverviewRow): Row => ({
   type: words(o.authority.Type),
   status: words(o.authority.Status),
   mode: modeName(o.authority.UsageMode),
-  key: o.authority.CertificateAuthorityConfiguration.KeyAlgorithm.replaceAll("_", " "),
+  key: keyAlgorithmName(o.authority.CertificateAuthorityConfiguration.KeyAlgorithm),
   expires: o.authority.NotAfter ?? 0,
   reported: o.lastReport ? Date.parse(o.lastReport.createdAt) : 0,
 });
@@ -114,7 +115,7 @@ export default function Authorities() {
   const { items, collectionProps, filterProps, paginationProps, filteredItemsCount, actions } = useCollection(rows, {
     filtering: {
       filteringFunction: (r, text) => {
-        const all = columns.map((c) => r[c]).join("\n").toLowerCase();
+        const all = [...columns.map((c) => r[c]), r.authority.CertificateAuthorityConfiguration.KeyAlgorithm].join("\n").toLowerCase();
         return text.toLowerCase().split(/\s+/).every((word) => all.includes(word));
       },
       empty: (
@@ -216,6 +217,7 @@ export default function Authorities() {
               <AuthorityActions
                 authority={selected?.authority}
                 reportAllowed={selected?.reportAllowed}
+                lastReport={selected?.lastReport}
                 shared={selected?.shared ?? false}
                 onChanged={overview.reload}
               />

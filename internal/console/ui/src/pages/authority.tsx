@@ -13,6 +13,7 @@ import { api, type Authority } from "../api";
 import { useAuthorityArn } from "../authority";
 import { Boundary, later } from "../chunk";
 import { useLoad, usePoll } from "../load";
+import { keyAlgorithmName, signingAlgorithmName } from "../parts/algorithms";
 import { AuthorityActions } from "../parts/authority-actions";
 import { AuthorityStatus } from "../parts/authority-status";
 import { Copyable } from "../parts/code";
@@ -57,6 +58,7 @@ export default function AuthorityDetails() {
               <AuthorityActions
                 authority={authority}
                 reportAllowed={details.data?.reportAllowed}
+                lastReport={details.data?.lastReport}
                 shared={!!authority && authority.OwnerAccount !== session.account}
                 onChanged={details.reload}
               />
@@ -149,8 +151,8 @@ function Facts({ details: { authority, certificate }, shared }: { details: Autho
           { label: "Type", value: words(authority.Type) },
           { label: "Mode", value: modeName(authority.UsageMode) },
           { label: "Owner account", value: shared ? `${authority.OwnerAccount} (shared with you)` : authority.OwnerAccount },
-          { label: "Key algorithm", value: configuration.KeyAlgorithm },
-          { label: "Signing algorithm", value: configuration.SigningAlgorithm },
+          { label: "Key algorithm", value: keyAlgorithmName(configuration.KeyAlgorithm) },
+          { label: "Signing algorithm", value: signingAlgorithmName(configuration.SigningAlgorithm) },
           { label: "Created", value: time(authority.CreatedAt) },
           { label: "Expires", value: time(authority.NotAfter) },
           { label: "ID", value: <Copyable label="ID" text={idOf(authority.Arn)} /> },

@@ -10,6 +10,7 @@ import { useParams } from "react-router";
 import { api, type Authority, type Certificate, type CertificateDetails } from "../api";
 import { useAuthorityArn } from "../authority";
 import { useLoad } from "../load";
+import { keyAlgorithmName } from "../parts/algorithms";
 import { CertificateStatus } from "../parts/certificate-status";
 import { Copyable } from "../parts/code";
 import { DecodedCertificate, Pem, save } from "../parts/decoded";
@@ -87,7 +88,7 @@ function Page({ arn, details, authority, reload }: { arn: string; details: Certi
                 { label: "Not before", value: time(c.notBefore) },
                 { label: "Not after", value: time(c.notAfter) },
                 { label: "Template", value: <span className="value">{templateName(c.template)}</span> },
-                { label: "Key algorithm", value: c.keyAlgorithm || "–" },
+                { label: "Key algorithm", value: keyAlgorithmName(c.keyAlgorithm) || "–" },
                 { label: "Requested by account", value: c.account || "–" },
                 ...(c.principal ? [{ label: "Requested by service", value: c.principal }] : []),
                 { label: "Log entry", value: count(c.index) },

@@ -17,7 +17,6 @@ import { useNavigate, useSearchParams } from "react-router";
 import { focusFirstError, idempotencyToken, useAct } from "../act";
 import { ApiError, call, type CertificateAuthority } from "../api";
 import { usePoll } from "../load";
-import { useNotify } from "../notifications";
 import { keyAlgorithmName, keyAlgorithms, signingAlgorithmName, signingAlgorithms, usualSigningAlgorithm } from "../parts/algorithms";
 import { checkRevocation, RevocationForm, revocationInput, revocationOf } from "../parts/revocation-form";
 import { checkSubject, emptySubject, previewSubject, SubjectForm, subjectOf } from "../parts/subject-form";
@@ -63,7 +62,7 @@ export default function CreateAuthority() {
   return (
     <ContentLayout header={<Header variant="h1">Create private certificate authority (CA)</Header>}>
       {denied ? (
-        <Alert type="warning" header="You cannot create certificate authorities">
+        <Alert type="warning" header="You may not create private CAs">
           {denied}
         </Alert>
       ) : arn ? (
@@ -316,7 +315,6 @@ function Steps({ tagsDenied, onCreated }: { tagsDenied: string; onCreated(arn: s
 /** The CA is made; its key pair takes a moment more. */
 function Created({ arn }: { arn: string }) {
   const navigate = useNavigate();
-  const notify = useNotify();
   const [authority, setAuthority] = useState<CertificateAuthority>();
   const [trouble, setTrouble] = useState<Error>();
   const status = authority?.Status ?? "CREATING";
@@ -326,9 +324,6 @@ function Created({ arn }: { arn: string }) {
       const { CertificateAuthority: now } = await call<{ CertificateAuthority: CertificateAuthority }>("DescribeCertificateAuthority", { CertificateAuthorityArn: arn });
       setAuthority(now);
       setTrouble(undefined);
-      if (now.Status !== "CREATING" && now.Status !== "FAILED") {
-        notify("success", "The certificate authority is created", subject(now.CertificateAuthorityConfiguration.Subject));
-      }
     } catch (e) {
       setTrouble(e as Error);
     }

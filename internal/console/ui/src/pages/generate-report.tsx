@@ -26,7 +26,7 @@ import { Loading } from "../parts/loading";
 import { useMay } from "../permissions";
 import { at } from "../routes";
 import { href, useFollow, usePage } from "../shell";
-import { day, subject, time } from "../text";
+import { day, subject, time, waited, whyNoReport } from "../text";
 
 const create = "acm-pca:CreateCertificateAuthorityAuditReport";
 
@@ -81,7 +81,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
   const bad = bucketNameProblem(name, !touched);
   const nameMay = useMay(fresh === "yes" && !bucketNameProblem(name, false) ? bucketArn(arn, name) : "", ["s3:CreateBucket", "s3:PutBucketPolicy"]);
   const nameForbidden = nameMay("s3:CreateBucket") || nameMay("s3:PutBucketPolicy");
-  const refused = may(create) || (allowed.allowed ? "" : allowed.reason);
+  const refused = may(create) || whyNoReport(allowed, details.authority.Status, details.lastReport);
 
   function fail(p: Problem) {
     setProblem(p);
@@ -219,7 +219,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
                   {chosen ? (
                     <BucketPolicy bucket={chosen} state={state} />
                   ) : (
-                    <Box color="text-body-secondary">The bucket needs a policy that lets the private CA write. Choose a bucket, and it is looked at.</Box>
+                    <Box color="text-body-secondary">The bucket needs a policy that lets the private CA write. Choose a bucket, and its policy is looked at.</Box>
                   )}
                 </>
               )}
@@ -305,7 +305,7 @@ function ExistingBucket({ buckets, chosen, error, field, onChoose }: ExistingPro
 function NotNow({ details, forbidden }: { details: Authority; forbidden: string }) {
   const arn = details.authority.Arn;
   const follow = useFollow();
-  const { allowed, reason, at: when } = details.reportAllowed;
+  const { allowed, at: when } = details.reportAllowed;
   const was = useRef(allowed);
   const opened = allowed && !was.current;
   const last = details.lastReport;
@@ -326,11 +326,13 @@ function NotNow({ details, forbidden }: { details: Authority; forbidden: string 
   return (
     <Alert type="info" header="No audit report can be generated now">
       <SpaceBetween size="xs">
-        <span>{reason}</span>
-        {when && (
+        {when ? (
           <span>
+            {last && `${waited(last, when)} `}
             Possible from <strong>{time(when)}</strong> <Until time={when} />. This page notices by itself.
           </span>
+        ) : (
+          <span>{whyNoReport(details.reportAllowed, details.authority.Status, last)}</span>
         )}
         {last && (
           <Link href={href(at.report(arn, last.id))} onFollow={follow}>

@@ -54,17 +54,17 @@ export default function Install() {
   const denied = may(csrAction) || may(importAction);
   return (
     <ContentLayout header={<Header variant="h1">{title}</Header>}>
-      <Loading of={describe} what="certificate authority">
+      <Loading of={describe} what="private CA">
         {({ CertificateAuthority: a }) =>
           creating ? (
-            <StatusIndicator type="in-progress">The key pair of the certificate authority is being made</StatusIndicator>
+            <StatusIndicator type="in-progress">The key pair of the private CA is being made</StatusIndicator>
           ) : !renewal && a.Status !== "PENDING_CERTIFICATE" ? (
             <Alert type="warning" header="A certificate cannot be installed now">
-              The status of the certificate authority is {words(a.Status)}.{" "}
+              The status of the private CA is {words(a.Status)}.{" "}
               {a.Status === "DISABLED" ? "Enable it first." : a.Status === "DELETED" ? "Restore it first." : "It cannot be used; create another one."}
             </Alert>
           ) : denied ? (
-            <Alert type="warning" header="You cannot install the certificate of this certificate authority">
+            <Alert type="warning" header="You may not install the certificate of this private CA">
               {denied}
             </Alert>
           ) : (

@@ -135,7 +135,7 @@ export default function SignIn() {
         </form>
         <Box color="text-body-secondary" fontSize="body-s">
           The first access key was made with the server: on its machine, <Box variant="code">chirograph env</Box> names the file that
-          holds it. <Box variant="code">aws iam create-access-key</Box> makes others.
+          holds it. <Box variant="code">chirograph key create</Box> makes others.
         </Box>
       </SpaceBetween>
     </main>

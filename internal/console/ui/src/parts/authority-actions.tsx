@@ -6,17 +6,18 @@ import Input from "@cloudscape-design/components/input";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import { useState } from "react";
 import { useNavigate } from "react-router";
-import { call, type CertificateAuthority, type ReportAllowed, type Status } from "../api";
+import { call, type CertificateAuthority, type Report, type ReportAllowed, type Status } from "../api";
 import { useNotify } from "../notifications";
 import { useMay } from "../permissions";
 import { at } from "../routes";
-import { count, subject, time, words } from "../text";
+import { count, subject, whyNoReport, words } from "../text";
 import { Confirm } from "./confirm";
 
 type Props = {
   /** undefined: none is chosen, and nothing can be done. */
   authority: CertificateAuthority | undefined;
   reportAllowed: ReportAllowed | undefined;
+  lastReport: Report | null | undefined;
   /** The CA belongs to another account, which shares it. */
   shared: boolean;
   onChanged(): void;
@@ -34,12 +35,12 @@ const restore = "acm-pca:RestoreCertificateAuthority";
 type Dialog = "enable" | "disable" | "delete" | "restore";
 
 /** What can be done with a CA; what cannot be done now is there, with the reason. */
-export function AuthorityActions({ authority, reportAllowed, shared, onChanged }: Props) {
+export function AuthorityActions({ authority, reportAllowed, lastReport, shared, onChanged }: Props) {
   const navigate = useNavigate();
   const may = useMay(authority?.Arn ?? "", [create, csr, install, update, tag, untag, remove, restore]);
   const [dialog, setDialog] = useState<Dialog>();
   const status = authority?.Status;
-  const foreign = shared ? "The certificate authority belongs to another account; only its owner can do this." : "";
+  const foreign = shared ? "The private CA belongs to another account; only its owner can do this." : "";
 
   /** The first thing that stands in the way: whose it is, its status, a right. */
   const item = (id: string, text: string, obstacle: string, ...actions: string[]): ButtonDropdownProps.Item => {
@@ -48,7 +49,7 @@ export function AuthorityActions({ authority, reportAllowed, shared, onChanged }
   };
   const only = (possible: Status[], what: string) =>
     status && possible.includes(status) ? "" : `The status is ${words(status ?? "")}; ${what}`;
-  const report = reportAllowed && !reportAllowed.allowed ? reportAllowed.reason + (reportAllowed.at ? ` Possible from ${time(reportAllowed.at)}.` : "") : "";
+  const report = reportAllowed ? whyNoReport(reportAllowed, status, lastReport) : "";
 
   const items: ButtonDropdownProps.Items = [
     item("report", "Generate audit report", report, create),
@@ -102,7 +103,7 @@ export function AuthorityActions({ authority, reportAllowed, shared, onChanged }
       <ButtonDropdown
         items={items}
         disabled={!authority}
-        disabledReason={authority ? undefined : "Choose a certificate authority first."}
+        disabledReason={authority ? undefined : "Choose a private CA first."}
         onItemClick={(e) => choose(e.detail.id)}
         expandableGroups={false}
       >
@@ -121,7 +122,7 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
   const arn = authority.Arn;
   const name = subject(authority.CertificateAuthorityConfiguration.Subject);
   const done = (what: string) => {
-    notify("success", what, arn);
+    notify("success", what, name);
     onChanged();
   };
   const who = (
@@ -138,12 +139,12 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
       const on = dialog === "enable";
       return (
         <Confirm
-          header={on ? "Enable the certificate authority" : "Disable the certificate authority"}
+          header={on ? "Enable private CA" : "Disable private CA"}
           verb={on ? "Enable" : "Disable"}
           onClose={onClose}
           act={async () => {
             await call("UpdateCertificateAuthority", { CertificateAuthorityArn: arn, Status: on ? "ACTIVE" : "DISABLED" });
-            done(on ? "The certificate authority is active" : "The certificate authority is disabled");
+            done(on ? "The private CA is active" : "The private CA is disabled");
           }}
         >
           {who}
@@ -158,12 +159,12 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
     case "restore":
       return (
         <Confirm
-          header="Restore the certificate authority"
+          header="Restore private CA"
           verb="Restore"
           onClose={onClose}
           act={async () => {
             await call("RestoreCertificateAuthority", { CertificateAuthorityArn: arn });
-            done("The certificate authority is restored");
+            done("The private CA is restored");
           }}
         >
           {who}
@@ -176,14 +177,14 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
       const wrong = final || (period >= 7 && period <= 30) ? "" : "Give a number of days from 7 to 30.";
       return (
         <Confirm
-          header="Delete the certificate authority"
+          header="Delete private CA"
           verb="Delete"
           typed="delete"
           hindrance={wrong}
           onClose={onClose}
           act={async () => {
             await call("DeleteCertificateAuthority", { CertificateAuthorityArn: arn, ...(final ? {} : { PermanentDeletionTimeInDays: period }) });
-            done(final ? "The certificate authority is deleted for good" : `The certificate authority is deleted; it can be restored for ${count(period)} days`);
+            done(final ? "The private CA is deleted for good" : `The private CA is deleted; it can be restored for ${count(period)} days`);
           }}
         >
           {who}
@@ -191,7 +192,7 @@ function Ask({ dialog, authority, onClose, onChanged }: AskProps) {
             <Alert type="warning">It never had a certificate, so it is gone at once and cannot be restored.</Alert>
           ) : (
             <SpaceBetween size="m">
-              <FormField label="Restoration period (days)" description="From 7 to 30. Until it ends, the certificate authority can be restored." errorText={wrong || undefined}>
+              <FormField label="Restoration period (days)" description="From 7 to 30. Until it ends, the private CA can be restored." errorText={wrong || undefined}>
                 <Input type="number" inputMode="numeric" value={days} onChange={(e) => setDays(e.detail.value)} />
               </FormField>
               <Alert type="warning">

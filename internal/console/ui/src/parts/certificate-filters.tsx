@@ -38,7 +38,7 @@ export function CertificateFilters({ params, set, clear }: Props) {
   const asked = more > 0 || get("q") !== "" || get("status") !== "";
   return (
     <SpaceBetween size="xs">
-      <Grid gridDefinition={[{ colspan: { default: 12, s: 8 } }, { colspan: { default: 12, s: 4 } }]}>
+      <Grid gridDefinition={[{ colspan: { default: 12, xxs: 8 } }, { colspan: { default: 12, xxs: 4 } }]}>
         <Text params={params} set={set} />
         <Select
           ariaLabel="Status"

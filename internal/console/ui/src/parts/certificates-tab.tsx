@@ -6,8 +6,9 @@ import Link from "@cloudscape-design/components/link";
 import Pagination from "@cloudscape-design/components/pagination";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table, { type TableProps } from "@cloudscape-design/components/table";
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { useSearchParams } from "react-router";
+import { useAct } from "../act";
 import { api, ApiError, type Certificate, type CertificatePage, type CertificateQuery } from "../api";
 import { useLoad } from "../load";
 import { usePages } from "../pages-by-cursor";
@@ -16,9 +17,11 @@ import { at } from "../routes";
 import { filters, queryOf, type Filter } from "../search";
 import { href, useFollow } from "../shell";
 import { count, templateName, time, words } from "../text";
+import { keyAlgorithmName } from "./algorithms";
 import { CertificateFilters } from "./certificate-filters";
 import { CertificateStatus } from "./certificate-status";
 import { Failure } from "./failure";
+import { LoadFailure } from "./loading";
 import type { TabProps } from "./tab";
 
 const shown = ["serial", "subject", "status", "template", "issuedAt", "notAfter"];
@@ -40,7 +43,7 @@ const names: Record<string, string> = {
 
 /**
  * One page. A search may answer with less than was asked for, even with nothing,
- * and go on from there; then it goes on until there is something to show.
+ * and go on from there; then it goes on for a while, longer when there is nothing to show yet.
  */
 async function search(ca: string, q: CertificateQuery, limit: number, signal: AbortSignal): Promise<CertificatePage> {
   const begun = performance.now();
@@ -50,7 +53,7 @@ async function search(ca: string, q: CertificateQuery, limit: number, signal: Ab
     all.certificates.push(...page.certificates);
     all.cursor = page.cursor;
     all.behind = page.behind;
-  } while (all.cursor && all.certificates.length < limit && (all.certificates.length === 0 || performance.now() - begun < 1000));
+  } while (all.cursor && all.certificates.length < limit && performance.now() - begun < (all.certificates.length ? 1000 : 5000));
   return all;
 }
 
@@ -68,9 +71,19 @@ export default function CertificatesTab({ details }: TabProps) {
   const asked = JSON.stringify(query);
   const pages = usePages(`${arn} ${asked} ${limit}`);
   const page = useLoad(`${arn} ${asked} ${limit} ${pages.index} ${pages.cursor}`, (signal) => search(arn, { ...query, cursor: pages.cursor }, limit, signal));
+  // What was found by going on belongs to the page that it was asked for from.
+  const [more, setMore] = useState<{ of: CertificatePage; result: CertificatePage }>();
+  const result = more && more.of === page.data ? more.result : page.data;
+  const further = useAct();
   useEffect(() => {
-    if (page.data) pages.found(page.data.cursor);
-  }, [page.data, pages.found]);
+    if (result) pages.found(result.cursor);
+  }, [result, pages.found]);
+  const goOn = () =>
+    further.run(async () => {
+      if (!page.data || !result) return;
+      const next = await search(arn, { ...query, cursor: result.cursor }, limit - result.certificates.length, new AbortController().signal);
+      setMore({ of: page.data, result: { ...next, certificates: [...result.certificates, ...next.certificates] } });
+    });
 
   const set = (changes: Partial<Record<Filter, string>>) =>
     setParams(
@@ -86,8 +99,9 @@ export default function CertificatesTab({ details }: TabProps) {
     );
   const clear = () => set(Object.fromEntries(filters.map((f) => [f, ""])));
   const filtered = filters.some((f) => params.get(f));
-  const certificates = page.data?.certificates ?? [];
-  const behind = page.data?.behind ?? 0;
+  const certificates = result?.certificates ?? [];
+  const behind = result?.behind ?? 0;
+  const unfinished = !page.error && !!result?.cursor && certificates.length < limit;
 
   const cells: Record<string, (c: Certificate) => React.ReactNode> = {
     serial: (c) => (
@@ -101,7 +115,7 @@ export default function CertificatesTab({ details }: TabProps) {
     issuedAt: (c) => time(c.issuedAt),
     notAfter: (c) => time(c.notAfter),
     notBefore: (c) => time(c.notBefore),
-    keyAlgorithm: (c) => c.keyAlgorithm || "–",
+    keyAlgorithm: (c) => keyAlgorithmName(c.keyAlgorithm) || "–",
     principal: (c) => c.principal || "–",
     account: (c) => c.account,
     revokedAt: (c) => time(c.revokedAt),
@@ -117,8 +131,8 @@ export default function CertificatesTab({ details }: TabProps) {
     minWidth: 90,
     isRowHeader: id === "serial",
   }));
-  const failure = <Failure error={page.error} header="The certificates could not be searched" />;
-  if (page.error instanceof ApiError && page.error.code === "AccessDeniedException") return failure;
+  const failure = <Failure error={page.error ?? further.error} header="The certificates could not be searched" />;
+  if (page.error instanceof ApiError && page.error.code === "AccessDeniedException") return <LoadFailure of={page} what="certificates" />;
   return (
     <SpaceBetween size="m">
       {failure}
@@ -140,7 +154,7 @@ export default function CertificatesTab({ details }: TabProps) {
           </Header>
         }
         filter={<CertificateFilters params={params} set={set} clear={clear} />}
-        pagination={<Pagination {...pages.props} openEnd={pages.more} disabled={page.loading} />}
+        pagination={<Pagination {...pages.props} openEnd={pages.more} disabled={page.loading || further.running} />}
         preferences={
           <CollectionPreferences
             title="Preferences"
@@ -165,7 +179,19 @@ export default function CertificatesTab({ details }: TabProps) {
         enableKeyboardNavigation
         ariaLabels={{ tableLabel: "Certificates" }}
         renderAriaLive={({ firstIndex, lastIndex }) => (certificates.length ? `Certificates ${firstIndex} to ${lastIndex} of this page are shown.` : "No certificates.")}
-        empty={page.error ? null : <Empty filtered={filtered} clear={clear} />}
+        empty={page.error ? null : unfinished ? <Box textAlign="center">Nothing found so far.</Box> : <Empty filtered={filtered} clear={clear} />}
+        footer={
+          unfinished && !page.loading ? (
+            <Box textAlign="center">
+              <SpaceBetween size="xs">
+                <Box color="text-body-secondary">The search has not come to the oldest certificates yet.</Box>
+                <Button loading={further.running} loadingText="Searching" onClick={() => void goOn()}>
+                  Continue searching
+                </Button>
+              </SpaceBetween>
+            </Box>
+          ) : undefined
+        }
       />
     </SpaceBetween>
   );

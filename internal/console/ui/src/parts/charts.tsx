@@ -10,6 +10,7 @@ import Table from "@cloudscape-design/components/table";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import type { Statistics } from "../api";
 import { count, templateName } from "../text";
+import { keyAlgorithmName } from "./algorithms";
 
 /** Statistics as pictures, each with its figures in a table. A chunk of its own: pictures are heavy. */
 export default function Charts({ statistics: s }: { statistics: Statistics }) {
@@ -70,7 +71,7 @@ export default function Charts({ statistics: s }: { statistics: Statistics }) {
         </Picture>
         <ColumnLayout columns={2}>
           <Shares title="By template" column="Template" shares={s.templates.map((t) => ({ name: templateName(t.name), count: t.count }))} />
-          <Shares title="By key algorithm" column="Key algorithm" shares={s.keyAlgorithms} />
+          <Shares title="By key algorithm" column="Key algorithm" shares={s.keyAlgorithms.map((k) => ({ ...k, name: keyAlgorithmName(k.name) }))} />
         </ColumnLayout>
       </SpaceBetween>
     </div>

@@ -6,6 +6,7 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import type { Decoded } from "../api";
 import { time } from "../text";
+import { keyAlgorithmName, signingAlgorithmName } from "./algorithms";
 import { Code, Copyable } from "./code";
 
 /** Has the browser save text as a file of that name. */
@@ -42,8 +43,8 @@ export function DecodedCertificate({ decoded, file, open = false }: { decoded: D
           { label: "Serial number", value: decoded.serial ? <Copyable label="serial number" text={decoded.serial} /> : "–" },
           { label: "Not before", value: time(decoded.notBefore) },
           { label: "Not after", value: time(decoded.notAfter) },
-          { label: "Key algorithm", value: decoded.keyAlgorithm },
-          { label: "Signature algorithm", value: decoded.signatureAlgorithm },
+          { label: "Key algorithm", value: keyAlgorithmName(decoded.keyAlgorithm) },
+          { label: "Signature algorithm", value: signingAlgorithmName(decoded.signatureAlgorithm) },
           { label: "Subject key identifier", value: decoded.subjectKeyId ? <Copyable label="subject key identifier" text={decoded.subjectKeyId} /> : "–" },
           { label: "Authority key identifier", value: decoded.authorityKeyId ? <Copyable label="authority key identifier" text={decoded.authorityKeyId} /> : "–" },
           { label: "SHA-256 fingerprint", value: decoded.sha256 ? <Copyable label="SHA-256 fingerprint" text={decoded.sha256} /> : "–" },

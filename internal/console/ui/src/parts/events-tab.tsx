@@ -6,7 +6,7 @@ import SegmentedControl from "@cloudscape-design/components/segmented-control";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import { useEffect, useState } from "react";
-import { api, type LogEvent } from "../api";
+import { api, ApiError, type LogEvent } from "../api";
 import { useLoad } from "../load";
 import { at } from "../routes";
 import { href, useFollow } from "../shell";
@@ -37,6 +37,7 @@ function Entries({ arn, size, kind, onKind }: Props) {
   }, [page.data, from]);
   useEffect(() => setFrom(""), [size]);
 
+  if (page.error instanceof ApiError && page.error.code === "AccessDeniedException") return <LoadFailure of={page} what="log" />;
   return (
     <SpaceBetween size="m">
       {page.error && <LoadFailure of={page} what="log" />}

@@ -7,7 +7,7 @@ import { useState } from "react";
 import type { HierarchyNode } from "../api";
 import { at } from "../routes";
 import { href, useFollow } from "../shell";
-import { words } from "../text";
+import { spaced, words } from "../text";
 import { AuthorityStatus } from "./authority-status";
 
 const shown = 25;
@@ -36,11 +36,11 @@ function Node({ node }: { node: HierarchyNode }) {
         <div className="what">
           {node.arn && !node.current ? (
             <Link href={href(at.authority(node.arn))} onFollow={follow}>
-              {node.subject}
+              {spaced(node.subject)}
             </Link>
           ) : (
             <Box tagOverride="span" variant="span" fontWeight={node.current ? "bold" : "normal"}>
-              {node.subject}
+              {spaced(node.subject)}
             </Box>
           )}
           <div className="facts">

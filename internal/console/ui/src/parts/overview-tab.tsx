@@ -5,10 +5,10 @@ import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import Link from "@cloudscape-design/components/link";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import StatusIndicator from "@cloudscape-design/components/status-indicator";
-import type { Report, ReportAllowed } from "../api";
+import type { Report, ReportAllowed, Status } from "../api";
 import { at } from "../routes";
 import { href, useFollow } from "../shell";
-import { count, time } from "../text";
+import { count, time, whyNoReport } from "../text";
 import { Hierarchy } from "./hierarchy";
 import { ProofStatus, ReportProgress, ReportStatus } from "./report-status";
 import type { TabProps } from "./tab";
@@ -18,11 +18,11 @@ export default function OverviewTab({ details }: TabProps) {
   const follow = useFollow();
   const { authority, issued, revoked, logSize, lastReport, reportAllowed, hierarchy } = details;
   const arn = authority.Arn;
-  const figure = (n: number | null, tab: string, what: string) =>
+  const figure = (n: number | null, where: string, what: string) =>
     n === null ? (
       "–"
     ) : (
-      <Link href={href(at.authority(arn, tab))} onFollow={follow} variant="awsui-value-large" ariaLabel={`${count(n)} ${what}`}>
+      <Link href={href(where)} onFollow={follow} variant="awsui-value-large" ariaLabel={`${count(n)} ${what}`}>
         {count(n)}
       </Link>
     );
@@ -32,9 +32,9 @@ export default function OverviewTab({ details }: TabProps) {
         <KeyValuePairs
           columns={3}
           items={[
-            { label: "Certificates issued", value: figure(issued, "certificates", "certificates issued") },
-            { label: "Certificates revoked", value: figure(revoked, "certificates", "certificates revoked") },
-            { label: "Log entries", value: figure(logSize, "events", "log entries") },
+            { label: "Certificates issued", value: figure(issued, at.authority(arn, "certificates"), "certificates issued") },
+            { label: "Certificates revoked", value: figure(revoked, `${at.authority(arn, "certificates")}&status=REVOKED`, "certificates revoked") },
+            { label: "Log entries", value: figure(logSize, at.authority(arn, "events"), "log entries") },
           ]}
         />
       </Container>
@@ -52,7 +52,7 @@ export default function OverviewTab({ details }: TabProps) {
           </Header>
         }
       >
-        <LastReport arn={arn} report={lastReport} allowed={reportAllowed} />
+        <LastReport arn={arn} status={authority.Status} report={lastReport} allowed={reportAllowed} />
       </Container>
       <Container
         header={
@@ -67,12 +67,12 @@ export default function OverviewTab({ details }: TabProps) {
   );
 }
 
-function LastReport({ arn, report, allowed }: { arn: string; report: Report | null; allowed: ReportAllowed }) {
+function LastReport({ arn, status, report, allowed }: { arn: string; status: Status; report: Report | null; allowed: ReportAllowed }) {
   const follow = useFollow();
   const next = allowed.allowed ? (
     <StatusIndicator type="success">Now</StatusIndicator>
   ) : (
-    <StatusIndicator type="info">{allowed.at ? `From ${time(allowed.at)}` : allowed.reason}</StatusIndicator>
+    <StatusIndicator type="info">{allowed.at ? `From ${time(allowed.at)}` : whyNoReport(allowed, status, report)}</StatusIndicator>
   );
   if (!report) {
     return (

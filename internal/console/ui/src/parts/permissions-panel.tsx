@@ -83,7 +83,7 @@ export function PermissionsPanel({ arn, may }: { arn: string; may: Reasons }) {
           <Box textAlign="center" color="inherit">
             <b>No permissions</b>
             <Box variant="p" color="inherit">
-              No service may use the certificate authority.
+              No service may use this private CA.
             </Box>
           </Box>
         }

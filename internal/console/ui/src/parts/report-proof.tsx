@@ -114,6 +114,8 @@ function Verified({ verification: v }: { verification: Verification }) {
 }
 
 const indicator = { pass: "success", fail: "error", unknown: "warning" } as const;
+/** Verdicts name options of the command, which nothing on this page has. */
+const ofTheCommand = (s: string) => s.replace(/--[a-z]+(-[a-z]+)*/g, "$& of chirograph verify");
 const said = { pass: "Pass", fail: "Fail", unknown: "Unknown" };
 
 function Verdicts({ verification: v }: { verification: Verification }) {
@@ -153,7 +155,7 @@ function Verdicts({ verification: v }: { verification: Verification }) {
             width: 130,
             cell: (x) => <StatusIndicator type={indicator[x.status]}>{said[x.status]}</StatusIndicator>,
           },
-          { id: "words", header: "In words", minWidth: 260, cell: (x) => `${x.words}${x.class ? ` [${x.class}]` : ""}` },
+          { id: "words", header: "In words", minWidth: 260, cell: (x) => `${ofTheCommand(x.words)}${x.class ? ` [${x.class}]` : ""}` },
         ]}
       />
       {v.notProven?.length ? (
@@ -161,7 +163,7 @@ function Verdicts({ verification: v }: { verification: Verification }) {
           <Box variant="h3">What was not proven</Box>
           <ul>
             {v.notProven.map((s) => (
-              <li key={s}>{s}</li>
+              <li key={s}>{ofTheCommand(s)}</li>
             ))}
           </ul>
         </div>

@@ -13,7 +13,7 @@ import { usePages } from "../pages-by-cursor";
 import { useMay } from "../permissions";
 import { at } from "../routes";
 import { href, useFollow } from "../shell";
-import { bytes, count, time } from "../text";
+import { bytes, count, time, whyNoReport } from "../text";
 import { Failure } from "./failure";
 import { duration, ProofStatus, ReportProgress, ReportStatus } from "./report-status";
 import type { TabProps } from "./tab";
@@ -44,14 +44,14 @@ export default function ReportsTab({ details, reload }: TabProps) {
     }
   });
 
-  const { allowed, reason, at: when } = details.reportAllowed;
+  const when = details.reportAllowed.at;
   // The button becomes usable by itself. Clocks differ: the server decides, and is asked again.
   useEffect(() => {
     if (!when) return;
     const timer = window.setTimeout(reload, Math.max(3000, new Date(when).getTime() - Date.now()));
     return () => window.clearTimeout(timer);
   }, [details, when, reload]);
-  const hindrance = may(create) || (allowed ? "" : reason + (when ? ` Possible from ${time(when)}.` : ""));
+  const hindrance = may(create) || whyNoReport(details.reportAllowed, details.authority.Status, details.lastReport);
   const generate = (
     <Button variant="primary" disabled={hindrance !== ""} disabledReason={hindrance || undefined} onClick={() => navigate(at.generate(arn))}>
       Generate audit report

@@ -37,7 +37,7 @@ export function Revoke({ ca, certificate, onClose, onRevoked }: { ca: string; ce
         onRevoked();
       }}
     >
-      <Alert type="warning">A revocation cannot be taken back. It is in every audit report from now on, and in the next CRL if this private CA makes them.</Alert>
+      <Alert type="warning">A revocation cannot be taken back. Every audit report that is generated from now on lists it.</Alert>
       <Box>
         <div className="value">
           <strong>{certificate.subject || "(empty subject)"}</strong>

@@ -36,7 +36,7 @@ export default function SharingTab({ details: { authority } }: TabProps) {
   const may = useMay(arn, [put, remove, createPermission, deletePermission]);
   if (["CREATING", "FAILED", "DELETED"].includes(authority.Status)) {
     return (
-      <Alert type="info" header="The certificate authority cannot be shared now">
+      <Alert type="info" header="The private CA cannot be shared now">
         Its status is {words(authority.Status)}.{authority.Status === "DELETED" ? " Restore it to see and change whom it is shared with." : ""}
       </Alert>
     );

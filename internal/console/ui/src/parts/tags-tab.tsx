@@ -26,7 +26,7 @@ export default function TagsTab({ details, reload }: TabProps) {
   if (details.authority.Status === "DELETED") {
     return (
       <Alert type="info" header="The tags cannot be read now">
-        The status of the certificate authority is Deleted. Restore it to see and change its tags.
+        The status of the private CA is Deleted. Restore it to see and change its tags.
       </Alert>
     );
   }
@@ -88,7 +88,7 @@ function Tags({ details, reload }: TabProps) {
               <Box textAlign="center" color="inherit">
                 <b>No tags</b>
                 <Box variant="p" color="inherit">
-                  The certificate authority has no tags.
+                  The private CA has no tags.
                 </Box>
               </Box>
             }
