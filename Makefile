@@ -27,7 +27,14 @@ console: ## build the console's files, which the program embeds, from their sour
 console-check: tools ## check that the console's files are what its source makes
 	cd $(UI) && node node_modules/typescript/bin/tsc --noEmit && node build.mjs --check
 
-test: tools vet console-check race clients fuzz ## install what is needed, build, and run every suite
+# The browser waits more than it works: the rest goes on beside it.
+test: tools vet console-check race ## install what is needed, build, and run every suite
+	$(MAKE) --no-print-directory -j2 -Otarget plain others
+
+others:
+	$(MAKE) --no-print-directory clients
+	$(MAKE) --no-print-directory benches
+	$(MAKE) --no-print-directory fuzz
 
 # vet has looked at the same files; go test would do so again for the detector's
 # build. All packages, SQLite's too: one without the detector would lend the others
@@ -37,9 +44,13 @@ test: tools vet console-check race clients fuzz ## install what is needed, build
 # Some tests of reports move hundreds of megabytes through paths that others take
 # under the detector with less; the console's is a browser's work.
 PLAIN := ^Test(SegmentsLost|SegmentsAborted|SegmentsRestart|SegmentsMerged|SegmentsSettings|ForeignSegments|RandomSearches|ConsoleInBrowser)$$
-race: build ## run every suite, all but the benchmarks' and some large tests with the race detector
+race: build ## run every suite with the race detector, but for the benchmarks' and what plain runs
 	CGO_ENABLED=1 go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m -skip '$(PLAIN)' ./internal/store/... $$(go list ./... | grep -v /bench/)
+
+plain: build ## run the console's browser and some large tests, without the race detector
 	go test -vet=off -run '$(PLAIN)' ./internal/auditreport ./internal/inventory ./cmd/chirograph
+
+benches: ## run every benchmark small
 	go test -vet=off ./bench/...
 
 clients: ## run cert-manager's issuer against the server, a foreign witness of its logs, Tessera's fsck over an exported one, and the pictures of benchmarks
