@@ -7,8 +7,11 @@ import (
 	"chirograph.dev/internal/pca"
 )
 
-// checkRevocation holds the rules of api.md 3. CRLs and OCSP responses are not
-// served yet, so switching them on is refused: never accepted and ignored.
+// PublishesRevocation says whether CRLs and OCSP responses are served. They are
+// not yet, so switching them on is refused: never accepted and ignored.
+const PublishesRevocation = false
+
+// checkRevocation holds the rules of api.md 3.
 func checkRevocation(r *pca.RevocationConfiguration) error {
 	if r == nil {
 		return nil
@@ -22,7 +25,7 @@ func checkRevocation(r *pca.RevocationConfiguration) error {
 			return pca.Errorf(pca.InvalidArgsException, "The CustomCname of CrlConfiguration must be a name without a scheme such as http://.")
 		case extension != nil && extension.OmitExtension && c.CustomCname != "":
 			return pca.Errorf(pca.InvalidArgsException, "CrlConfiguration cannot have a CustomCname while OmitExtension is true: there is no extension to write it into.")
-		case c.Enabled:
+		case c.Enabled && !PublishesRevocation:
 			return pca.Errorf(pca.InvalidArgsException, "CRLs are not served by this version. Leave CrlConfiguration out, or set its Enabled to false.")
 		}
 	}
@@ -32,7 +35,7 @@ func checkRevocation(r *pca.RevocationConfiguration) error {
 			return pca.Errorf(pca.InvalidArgsException, "OcspConfiguration with Enabled set to false must have no other member.")
 		case strings.Contains(o.OcspCustomCname, "://"):
 			return pca.Errorf(pca.InvalidArgsException, "The OcspCustomCname must be a name without a scheme such as http://.")
-		case o.Enabled:
+		case o.Enabled && !PublishesRevocation:
 			return pca.Errorf(pca.InvalidArgsException, "OCSP is not served by this version. Leave OcspConfiguration out, or set its Enabled to false.")
 		}
 	}

@@ -346,6 +346,8 @@ type Settings struct {
 	OIDC               *OIDCSettings `json:"oidc"`
 	Destination        string        `json:"destination"`
 	MinIntervalSeconds int64         `json:"minIntervalSeconds"`
+	// RevocationPublishing says whether CRLs and OCSP can be switched on.
+	RevocationPublishing bool `json:"revocationPublishing"`
 }
 
 // OIDCSettings is what a page knows of the OIDC provider.
@@ -358,6 +360,7 @@ func (c *Console) settings(context.Context, *request) (any, error) {
 	out := &Settings{
 		Version: c.cfg.Version, Region: c.cfg.Region, Partition: c.cfg.API.Partition, Destination: c.cfg.Destination,
 		IdleSeconds: int64(c.cfg.Idle / time.Second), MinIntervalSeconds: int64(c.cfg.MinInterval / time.Second),
+		RevocationPublishing: ca.PublishesRevocation,
 	}
 	if c.cfg.OIDC != nil {
 		out.OIDC = &OIDCSettings{Name: c.cfg.OIDC.name()}

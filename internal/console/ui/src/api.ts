@@ -83,6 +83,8 @@ export type Settings = {
   idleSeconds: number;
   minIntervalSeconds: number;
   destination: string;
+  /** Whether CRLs and OCSP can be switched on. */
+  revocationPublishing: boolean;
   oidc: { name: string } | null;
 };
 
@@ -338,5 +340,6 @@ export const api = {
   verify: (ca: string, report: string) => request<Verification>("report/verification", { method: "POST", body: { ca, report } }),
   buckets: (signal?: AbortSignal) => request<Buckets>("buckets", { signal }),
   bucket: (ca: string, bucket: string, signal?: AbortSignal) => request<BucketState>("bucket", { query: { ca, bucket }, signal }),
+  attachPolicy: (ca: string, bucket: string) => request<BucketState>("bucket/policy", { method: "POST", body: { ca, bucket } }),
   createBucket: (ca: string, bucket: string) => request<BucketState>("bucket", { method: "POST", body: { ca, bucket } }),
 };

@@ -7,6 +7,7 @@ import RadioGroup from "@cloudscape-design/components/radio-group";
 import Select from "@cloudscape-design/components/select";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import type { RevocationConfiguration } from "../api";
+import { useSession } from "../session";
 
 export type RevocationInput = {
   crl: boolean;
@@ -81,12 +82,15 @@ export function checkRevocation(v: RevocationInput): RevocationErrors {
   return Object.fromEntries(Object.entries(wrong).filter(([, words]) => words));
 }
 
-/** What this server does about revocation, in plain words. */
+const useUnpublished = () => !useSession().settings?.revocationPublishing;
+
+/** What this server does not do about revocation yet, in plain words. */
 export function RevocationNotice() {
+  if (!useUnpublished()) return null;
   return (
     <Alert type="info" header="This server does not publish CRLs or answer OCSP requests yet">
-      It refuses a configuration that turns either of them on, so leave both off. Certificates can be revoked all the same: every audit report that is generated
-      afterwards lists them as revoked, with time and reason.
+      Neither can be turned on. Certificates can be revoked all the same: every audit report that is generated afterwards lists them as revoked, with time and
+      reason.
     </Alert>
   );
 }
@@ -95,10 +99,16 @@ type Props = { value: RevocationInput; errors: RevocationErrors; onChange(next: 
 
 export function RevocationForm({ value: v, errors, onChange }: Props) {
   const set = (change: Partial<RevocationInput>) => onChange({ ...v, ...change });
+  const unpublished = useUnpublished();
   return (
     <SpaceBetween size="l">
       <RevocationNotice />
-      <Checkbox checked={v.crl} onChange={(e) => set({ crl: e.detail.checked })} description="Lists of revoked certificates, as objects in an S3 bucket.">
+      <Checkbox
+        checked={v.crl}
+        disabled={unpublished && !v.crl} // what is on can always be turned off
+        onChange={(e) => set({ crl: e.detail.checked })}
+        description={`Lists of revoked certificates, as objects in an S3 bucket.${unpublished ? " Not available: this server does not publish CRLs yet." : ""}`}
+      >
         Activate CRL distribution
       </Checkbox>
       {v.crl && (
@@ -144,7 +154,12 @@ export function RevocationForm({ value: v, errors, onChange }: Props) {
           </ExpandableSection>
         </SpaceBetween>
       )}
-      <Checkbox checked={v.ocsp} onChange={(e) => set({ ocsp: e.detail.checked })} description="Answers about single certificates, over HTTP.">
+      <Checkbox
+        checked={v.ocsp}
+        disabled={unpublished && !v.ocsp}
+        onChange={(e) => set({ ocsp: e.detail.checked })}
+        description={`Answers about single certificates, over HTTP.${unpublished ? " Not available: this server does not answer OCSP requests yet." : ""}`}
+      >
         Turn on OCSP
       </Checkbox>
       {v.ocsp && (
