@@ -100,6 +100,7 @@ func TestEveryRouteAuthenticates(t *testing.T) {
 		{"GET", i.API + "/console/api/settings", "", true},
 		{"GET", i.API + "/console/api/overview", "", false},
 		{"GET", i.API + "/console/api/buckets", "", false},
+		{"POST", i.API + "/console/api/bucket/policy", "", false},
 		{"POST", i.API + "/console/api/may", "", false},
 		{"POST", i.API + "/console/api/call/ListCertificateAuthorities", "", false},
 		{"GET", i.endpoints.S3 + "/", "", false},

@@ -181,8 +181,17 @@ func TestConsoleReports(t *testing.T) {
 	if !access.Exists || access.Allowed || access.Reason != "It has no bucket policy." || access.Policy != "" || !strings.Contains(access.Needed, `"aws:SourceAccount": "123456789012"`) {
 		t.Errorf("a bucket without a policy: %+v", access)
 	}
+	maker.refused(t, "POST", "bucket/policy", ca("bucket", "without-policy"), "AccessDeniedException", "s3:GetBucketPolicy")
+	looker := s.visit(t, s.user(t, "AKIALOOKER0000000000", "123456789012", allowing("s3:GetBucketPolicy")))
+	looker.refused(t, "POST", "bucket/policy", ca("bucket", "without-policy"), "AccessDeniedException", "s3:PutBucketPolicy")
+	admin.refused(t, "POST", "bucket/policy", ca("bucket", "not-there"), "ResourceNotFoundException", "does not exist")
+	s.bucket(t, "to-be-repaired", false)
+	if code, message := admin.ask(t, "POST", "bucket/policy", ca("bucket", "to-be-repaired"), &access); code != "" || !access.Allowed || access.Policy != access.Needed {
+		t.Fatalf("%s: %s; %+v", code, message, access)
+	}
+	admin.refused(t, "POST", "bucket/policy", ca("bucket", "to-be-repaired"), "ValidationException", "it is not replaced")
 	admin.get(t, "buckets", nil, &list)
-	if names := []string{list.Buckets[0].Name, list.Buckets[1].Name}; len(list.Buckets) != 2 || !slices.Equal(names, []string{"console-reports", "without-policy"}) {
+	if names := []string{list.Buckets[0].Name, list.Buckets[1].Name}; len(list.Buckets) != 3 || !slices.Equal(names, []string{"console-reports", "to-be-repaired"}) {
 		t.Errorf("%+v", list)
 	}
 
@@ -334,14 +343,14 @@ func TestConsoleReports(t *testing.T) {
 		in           map[string]string
 	}{
 		{"GET", "reports", ca()}, {"GET", "report", mine}, {"GET", "report/link", mine}, {"GET", "report/preview", mine}, {"GET", "report/verification", mine},
-		{"POST", "report/verification", mine}, {"GET", "buckets", nil}, {"GET", "bucket", ca("bucket", "console-reports")}, {"POST", "bucket", ca("bucket", "another")},
+		{"POST", "report/verification", mine}, {"GET", "buckets", nil}, {"GET", "bucket", ca("bucket", "console-reports")}, {"POST", "bucket", ca("bucket", "another")}, {"POST", "bucket/policy", ca("bucket", "without-policy")},
 		{"GET", "certificates", ca()}, {"GET", "certificate", ca("serial", serialOf(issued))}, {"GET", "statistics", ca()},
 	} {
 		nobody.refused(t, r.method, r.path, r.in, "AccessDeniedException", "")
 		if r.path != "buckets" {
 			foreign.refused(t, r.method, r.path, r.in, "AccessDeniedException", "")
 		}
-		if r.in["ca"] != "" && r.path != "bucket" {
+		if r.in["ca"] != "" && !strings.HasPrefix(r.path, "bucket") {
 			// Of the caller's own account, where no such CA is.
 			in := map[string]string{"ca": other, "report": r.in["report"], "serial": r.in["serial"]}
 			if r.method == "POST" {

@@ -94,19 +94,50 @@ func (c *Client) secure(ctx context.Context, r CreateBucketRequest) error {
 	if c.cfg.Authorization == AuthorizeCredentials {
 		return nil // the store holds no such policy; its own access control decides
 	}
+	return c.attach(ctx, r)
+}
+
+// AttachPolicy attaches the policy of PolicyFor for the account to a bucket that
+// has none, and never takes the place of one: that is a ValidationException.
+// Another error that somebody can do something about is an
+// AccessDeniedException when Config.Caller may not look for a policy or attach
+// one, a ResourceNotFoundException, or a RequestFailedException for the store.
+func (c *Client) AttachPolicy(ctx context.Context, r CreateBucketRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, shortStep)
+	defer cancel()
+	if err := CheckName(r.Bucket); err != nil {
+		return err
+	}
+	if c.cfg.Authorization == AuthorizeCredentials {
+		return pca.Errorf(pca.ValidationException, "%s decides by its own access control who may write. No bucket policy is needed there.", c.name)
+	}
+	_, err := c.asker.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))
+	switch code(err) {
+	case "NoSuchBucketPolicy":
+		return c.attach(ctx, r)
+	case "NoSuchBucket":
+		return c.missing(r.Bucket, err)
+	}
+	if err != nil {
+		return c.notShown("reading the policy of bucket "+r.Bucket, err)
+	}
+	return pca.Errorf(pca.ValidationException, "The bucket %s has a policy, and it is not replaced. Add the statements that the private CA needs to it yourself, or choose another bucket.", r.Bucket)
+}
+
+func (c *Client) attach(ctx context.Context, r CreateBucketRequest) error {
 	policy := string(c.policyFor(partition(r.CAARN), r.Bucket, r.Account))
-	_, err := c.asker.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy})
+	_, err := c.asker.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &r.Bucket, Policy: &policy, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))
 	if s := status(err); err != nil && !c.onAWS && (s == http.StatusBadRequest || tolerated(err)) {
 		return &pca.Error{
 			Code:    pca.RequestFailedException,
-			Message: fmt.Sprintf("%s cannot hold a bucket policy for the service %s. Nothing was created. Configure this endpoint with authorization: credentials, and its own access control decides who may write.", c.name, ServicePrincipal),
+			Message: fmt.Sprintf("%s cannot hold a bucket policy for the service %s. Nothing was changed. Configure this endpoint with authorization: credentials, and its own access control decides who may write.", c.name, ServicePrincipal),
 			Err:     err,
 		}
 	}
 	if err != nil {
 		return c.notMade("attaching the policy to", r.Bucket, err)
 	}
-	if _, err = c.owner.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.Bucket}); err != nil {
+	if _, err = c.owner.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.Bucket}, c.in(r.Bucket)); err != nil {
 		return c.unreachable("reading back the policy of", r.Bucket, err)
 	}
 	return nil

@@ -108,6 +108,16 @@ func (c *Console) look(ctx context.Context, client *bucket.Client, arn pca.ARN, 
 // createBucket is POST bucket: a new bucket for the reports of a CA, which
 // "creates and attaches the necessary policy" (founding document).
 func (c *Console) createBucket(ctx context.Context, in *request) (any, error) {
+	return c.changeBucket(ctx, in, (*bucket.Client).CreateBucket, actionCreateBucket, actionPutBucketPolicy)
+}
+
+// attachPolicy is POST bucket/policy: an existing bucket that has no policy gets
+// the one that the reports of a CA need.
+func (c *Console) attachPolicy(ctx context.Context, in *request) (any, error) {
+	return c.changeBucket(ctx, in, (*bucket.Client).AttachPolicy, actionGetBucketPolicy, actionPutBucketPolicy)
+}
+
+func (c *Console) changeBucket(ctx context.Context, in *request, change func(*bucket.Client, context.Context, bucket.CreateBucketRequest) error, actions ...string) (any, error) {
 	var body struct {
 		CA     string `json:"ca"`
 		Bucket string `json:"bucket"`
@@ -126,21 +136,21 @@ func (c *Console) createBucket(ctx context.Context, in *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The bucket becomes the caller's account's, and reports go to buckets of
-	// their CA's account.
+	// The bucket is or becomes the caller's account's, and reports go to buckets
+	// of their CA's account.
 	if p.Account != arn.Account {
-		return nil, pca.Errorf(pca.AccessDeniedException, "The certificate authority %s belongs to the account %s. Sign in to that account to create a bucket for its audit reports.", arn, arn.Account)
+		return nil, pca.Errorf(pca.AccessDeniedException, "The certificate authority %s belongs to the account %s. Sign in to that account to prepare a bucket for its audit reports.", arn, arn.Account)
 	}
-	client, err := c.asCaller(ctx, arn.Account, arn.CAARN(), body.Bucket, actionCreateBucket, actionPutBucketPolicy)
+	client, err := c.asCaller(ctx, arn.Account, arn.CAARN(), body.Bucket, actions...)
 	if err != nil {
 		return nil, err
 	}
 	if !c.cfg.Reports.MayUse(arn.Account, body.Bucket) {
 		return nil, pca.Errorf(pca.InvalidArgsException, "Audit reports of the account %s may not go to the bucket %s. Name a bucket that the server's setting audit-allowed-buckets lists for the account.", arn.Account, body.Bucket)
 	}
-	if err := client.CreateBucket(ctx, bucket.CreateBucketRequest{Bucket: body.Bucket, Account: arn.Account, CAARN: arn.CAARN()}); err != nil {
+	if err := change(client, ctx, bucket.CreateBucketRequest{Bucket: body.Bucket, Account: arn.Account, CAARN: arn.CAARN()}); err != nil {
 		return nil, err
 	}
-	// Who may make a bucket need not be one who may look at its policy.
+	// Who may change a bucket need not be one who may look at its policy.
 	return c.look(ctx, nil, arn, body.Bucket)
 }

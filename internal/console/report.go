@@ -26,9 +26,10 @@ func (c *Console) reportRoutes() map[string]route {
 		"GET report/verification":  {action: actionGetReport, serve: c.verification},
 		"POST report/verification": {action: actionGetReport, maxBody: maxBody, serve: c.verifyReport},
 		// The embedded bucket service decides these by itself.
-		"GET buckets": {action: actionListBuckets, own: true, serve: c.buckets},
-		"GET bucket":  {action: actionGetBucketPolicy, own: true, serve: c.bucket},
-		"POST bucket": {action: actionCreateBucket, own: true, maxBody: maxBody, serve: c.createBucket},
+		"GET buckets":        {action: actionListBuckets, own: true, serve: c.buckets},
+		"GET bucket":         {action: actionGetBucketPolicy, own: true, serve: c.bucket},
+		"POST bucket":        {action: actionCreateBucket, own: true, maxBody: maxBody, serve: c.createBucket},
+		"POST bucket/policy": {action: actionPutBucketPolicy, own: true, maxBody: maxBody, serve: c.attachPolicy},
 	}
 }
 

@@ -83,6 +83,9 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
   const nameForbidden = nameMay("s3:CreateBucket") || nameMay("s3:PutBucketPolicy");
   const refused = may(create) || whyNoReport(allowed, details.authority.Status, details.lastReport);
 
+  // It may have been put right meanwhile.
+  const bucketProblem = problem?.field === "bucket" && !state.state?.allowed ? problem.text : "";
+
   function fail(p: Problem) {
     setProblem(p);
     if (p.field !== "form") field.current?.focus();
@@ -94,7 +97,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
       if (!chosen) return void fail({ field: "bucket", text: "Choose a bucket." });
       const s = await state.check();
       // Where it cannot be looked at, the server still decides.
-      if (s && !s.allowed) return void fail({ field: "bucket", text: s.exists ? "The bucket's policy does not let the private CA write. Attach the policy below, and try again." : s.reason });
+      if (s && !s.allowed) return void fail({ field: "bucket", text: s.exists && s.needed ? `The private CA may not write there. ${s.reason} Attach the policy below, and try again.` : s.reason });
       return chosen;
     }
     setTouched(true);
@@ -209,7 +212,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
                   <ExistingBucket
                     buckets={buckets}
                     chosen={chosen}
-                    error={problem?.field === "bucket" ? problem.text : ""}
+                    error={bucketProblem}
                     field={focusable}
                     onChoose={(b) => {
                       setChosen(b);
@@ -217,7 +220,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
                     }}
                   />
                   {chosen ? (
-                    <BucketPolicy bucket={chosen} state={state} />
+                    <BucketPolicy ca={arn} bucket={chosen} state={state} told={bucketProblem !== ""} />
                   ) : (
                     <Box color="text-body-secondary">The bucket needs a policy that lets the private CA write. Choose a bucket, and its policy is looked at.</Box>
                   )}

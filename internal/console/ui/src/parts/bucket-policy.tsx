@@ -4,8 +4,11 @@ import LiveRegion from "@cloudscape-design/components/live-region";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import { useCallback, useEffect, useRef, useState } from "react";
+import { useAct } from "../act";
 import { api, type BucketState } from "../api";
+import { useMay } from "../permissions";
 import { Code } from "./code";
+import { Failure } from "./failure";
 
 type Checked = {
   state: BucketState | undefined;
@@ -44,9 +47,21 @@ export function useBucketState(ca: string, bucket: string): Checked {
   return { state: current?.state, error: current?.error, checking, check };
 }
 
+type Props = {
+  ca: string;
+  bucket: string;
+  state: Checked;
+  /** Why the bucket is refused stands elsewhere on the page. */
+  told: boolean;
+};
+
 /** What the check of a bucket's policy said, and the policy that it needs. */
-export function BucketPolicy({ bucket, state: { state, error, checking, check } }: { bucket: string; state: Checked }) {
+export function BucketPolicy({ ca, bucket, state: { state, error, checking, check }, told }: Props) {
   const [open, setOpen] = useState(false);
+  const may = useMay(`arn:${ca.split(":")[1]}:s3:::${bucket}`, ["s3:PutBucketPolicy"]);
+  const attach = useAct();
+  const { clear } = attach;
+  useEffect(clear, [clear, bucket]);
   const refused = state !== undefined && !state.allowed;
   useEffect(() => setOpen(refused), [refused, bucket]);
   return (
@@ -57,7 +72,7 @@ export function BucketPolicy({ bucket, state: { state, error, checking, check } 
             <StatusIndicator type="loading">Looking at the bucket&apos;s policy</StatusIndicator>
           ) : error ? (
             <StatusIndicator type="warning">The policy could not be looked at: {error.message}</StatusIndicator>
-          ) : refused ? (
+          ) : refused && told ? null : refused ? (
             <StatusIndicator type="error">Refused: {state.reason}</StatusIndicator>
           ) : state ? (
             <StatusIndicator type="success">Allowed: the bucket&apos;s policy lets the private CA write its reports.</StatusIndicator>
@@ -75,9 +90,31 @@ export function BucketPolicy({ bucket, state: { state, error, checking, check } 
           onChange={(e) => setOpen(e.detail.expanded)}
         >
           <SpaceBetween size="s">
-            <Code label="policy" text={state.needed} />
             <span>
-              Save it as policy.json, and attach it with the command below; it takes the place of a policy that the bucket has. Then choose <em>Check again</em>.
+              Its condition aws:SourceAccount makes it good only for private CAs of this account: nobody else&apos;s reports can be written there through the service.
+            </span>
+            <Code label="policy" text={state.needed} />
+            {refused && state.exists && !state.policy && (
+              <Button
+                formAction="none"
+                loading={attach.running}
+                loadingText="The policy is being attached"
+                disabled={may("s3:PutBucketPolicy") !== ""}
+                disabledReason={may("s3:PutBucketPolicy") || undefined}
+                onClick={() =>
+                  void attach.run(async () => {
+                    await api.attachPolicy(ca, bucket);
+                    await check();
+                  })
+                }
+              >
+                Attach policy
+              </Button>
+            )}
+            <Failure error={attach.error} header="The policy was not attached" />
+            <span>
+              {refused && state.exists && !state.policy ? "Or save" : "Save"} it as policy.json, and attach it with the command below; it takes the place of a policy that the bucket has. Then choose{" "}
+              <em>Check again</em>.
             </span>
             <Code label="command" text={`aws s3api put-bucket-policy --bucket ${bucket} --policy file://policy.json`} />
           </SpaceBetween>
