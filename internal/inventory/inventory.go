@@ -134,7 +134,7 @@ type Statistics struct {
 	Behind          uint64 // entries of the log that are not counted yet
 
 	PerDay        []Day       // the last 90 days, today last
-	Expiring      []DayCount  // the next 90 days, today first: what is neither revoked nor expired
+	Expiring      []DayCount  // today and the next 90 days: what is neither revoked nor expired
 	Templates     []NameCount // most first
 	KeyAlgorithms []NameCount // most first
 }

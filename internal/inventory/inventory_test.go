@@ -366,7 +366,7 @@ func (h *house) compareStatistics(x *Index, ca string) {
 	}
 	got, err := x.Statistics(h.t.Context(), ca)
 	h.check(err)
-	if len(got.PerDay) != 90 || len(got.Expiring) != 90 || got.PerDay[89].Date != "2026-05-17" || got.Expiring[0].Date != "2026-05-17" {
+	if len(got.PerDay) != 90 || len(got.Expiring) != 91 || got.PerDay[89].Date != "2026-05-17" || got.Expiring[0].Date != "2026-05-17" || got.Expiring[90].Date != "2026-08-15" {
 		h.t.Fatalf("days: %+v %+v", got.PerDay, got.Expiring)
 	}
 	for _, d := range got.PerDay {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// statisticsDays is how many days are told of one by one.
+// statisticsDays is how many days are told of one by one: the past ones end
+// with today, the coming ones are so many after it.
 const statisticsDays = 90
 
 // maxNames bounds the lists of templates and key algorithms: the most frequent.
@@ -61,7 +62,7 @@ func (s *Statistics) perDay(ctx context.Context, c *conn, log, today int64) erro
 // expiring reads how much is valid and what expires when.
 func (s *Statistics) expiring(ctx context.Context, c *conn, log, now int64) error {
 	thisHour, today := floor(now, hour), floor(now, day)
-	for d := today; d < today+statisticsDays; d++ {
+	for d := today; d <= today+statisticsDays; d++ {
 		s.Expiring = append(s.Expiring, DayCount{Date: date(d)})
 	}
 	return c.each(ctx, func(rows *sql.Rows) error {
@@ -72,7 +73,7 @@ func (s *Statistics) expiring(ctx context.Context, c *conn, log, now int64) erro
 			return err
 		}
 		s.Valid += uint64(n)
-		if d := floor(key*hour, day) - today; d < statisticsDays {
+		if d := floor(key*hour, day) - today; d <= statisticsDays {
 			s.Expiring[d].Count += uint64(n)
 		}
 		return err
