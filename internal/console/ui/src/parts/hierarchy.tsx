@@ -49,7 +49,7 @@ function Node({ node }: { node: HierarchyNode }) {
                 {words(node.type)}
               </Box>
             )}
-            {node.status ? <AuthorityStatus status={node.status} /> : <Box color="text-body-secondary">Not on this server</Box>}
+            {node.status ? <AuthorityStatus status={node.status} /> : <Box color="text-body-secondary">Not shown to you, or not on this server</Box>}
             {node.current && <Badge color="blue">This CA</Badge>}
           </div>
         </div>

@@ -6,18 +6,27 @@ import Link from "@cloudscape-design/components/link";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import type { Report, ReportAllowed, Status } from "../api";
+import { useMay } from "../permissions";
 import { at } from "../routes";
+import { useSignedIn } from "../session";
 import { href, useFollow } from "../shell";
 import { count, time, whyNoReport } from "../text";
 import { Hierarchy } from "./hierarchy";
 import { ProofStatus, ReportProgress, ReportStatus } from "./report-status";
 import type { TabProps } from "./tab";
 
+const describeReports = "acm-pca:DescribeCertificateAuthorityAuditReport";
+const notShown = "Not shown to accounts that the private CA is shared with.";
+
 /** What a CA has done, and where it stands among others. */
 export default function OverviewTab({ details }: TabProps) {
   const follow = useFollow();
   const { authority, issued, revoked, logSize, lastReport, reportAllowed, hierarchy } = details;
   const arn = authority.Arn;
+  const shared = authority.OwnerAccount !== useSignedIn().account;
+  const forbidden = useMay(arn, [describeReports])(describeReports);
+  // Sharing gives nobody the right, so that other accounts need not wait for the answer.
+  const hidden = lastReport ? "" : shared ? notShown : forbidden && "Not shown: you may not read the audit reports of this private CA.";
   const figure = (n: number | null, where: string, what: string) =>
     n === null ? (
       "–"
@@ -28,7 +37,13 @@ export default function OverviewTab({ details }: TabProps) {
     );
   return (
     <SpaceBetween size="l">
-      <Container header={<Header variant="h2">Activity</Header>}>
+      <Container
+        header={
+          <Header variant="h2" description={shared ? notShown : undefined}>
+            Activity
+          </Header>
+        }
+      >
         <KeyValuePairs
           columns={3}
           items={[
@@ -43,16 +58,18 @@ export default function OverviewTab({ details }: TabProps) {
           <Header
             variant="h2"
             actions={
-              <Link href={href(at.authority(arn, "reports"))} onFollow={follow}>
-                All audit reports
-              </Link>
+              hidden ? undefined : (
+                <Link href={href(at.authority(arn, "reports"))} onFollow={follow}>
+                  All audit reports
+                </Link>
+              )
             }
           >
             Last audit report
           </Header>
         }
       >
-        <LastReport arn={arn} status={authority.Status} report={lastReport} allowed={reportAllowed} />
+        <LastReport arn={arn} status={authority.Status} report={lastReport} hidden={hidden} allowed={reportAllowed} />
       </Container>
       <Container
         header={
@@ -67,7 +84,9 @@ export default function OverviewTab({ details }: TabProps) {
   );
 }
 
-function LastReport({ arn, status, report, allowed }: { arn: string; status: Status; report: Report | null; allowed: ReportAllowed }) {
+type LastReportProps = { arn: string; status: Status; report: Report | null; hidden: string; allowed: ReportAllowed };
+
+function LastReport({ arn, status, report, hidden, allowed }: LastReportProps) {
   const follow = useFollow();
   const next = allowed.allowed ? (
     <StatusIndicator type="success">Now</StatusIndicator>
@@ -77,7 +96,7 @@ function LastReport({ arn, status, report, allowed }: { arn: string; status: Sta
   if (!report) {
     return (
       <SpaceBetween size="m">
-        <Box color="text-body-secondary">No audit report has been generated.</Box>
+        <Box color="text-body-secondary">{hidden || "No audit report has been generated."}</Box>
         <KeyValuePairs columns={3} items={[{ label: "The next can be generated", value: next }]} />
       </SpaceBetween>
     );
