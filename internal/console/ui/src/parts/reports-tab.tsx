@@ -7,14 +7,14 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
-import { api, type Report } from "../api";
+import { api, ApiError, type Report } from "../api";
 import { useLoad, usePoll } from "../load";
 import { usePages } from "../pages-by-cursor";
 import { useMay } from "../permissions";
 import { at } from "../routes";
 import { href, useFollow } from "../shell";
 import { bytes, count, time, whyNoReport } from "../text";
-import { Failure } from "./failure";
+import { LoadFailure } from "./loading";
 import { duration, ProofStatus, ReportProgress, ReportStatus } from "./report-status";
 import type { TabProps } from "./tab";
 
@@ -57,9 +57,10 @@ export default function ReportsTab({ details, reload }: TabProps) {
       Generate audit report
     </Button>
   );
+  if (page.error instanceof ApiError && page.error.code === "AccessDeniedException") return <LoadFailure of={page} what="audit reports" />;
   return (
     <SpaceBetween size="m">
-      <Failure error={page.error} header="The audit reports could not be read" />
+      {page.error && <LoadFailure of={page} what="audit reports" />}
       <Table<Report>
         header={
           <Header
