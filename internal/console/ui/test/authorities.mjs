@@ -170,7 +170,7 @@ export default [
     },
   ],
   [
-    "a CA's page: certificate and chain, tags, permissions, sharing, revocation, events",
+    "a CA's page: certificate and chain, tags, permissions, sharing, revocation, log",
     async () => {
       const page = await signedIn(admin, place(issuing));
       await heading(page, /Example Corp Issuing CA/).waitFor();
@@ -212,8 +212,8 @@ export default [
       await see(page, "Not shared");
 
       await tab("Revocation", "CRL distribution");
-      await tab("Events", "Entry");
-      await tableOf(page, "Events").getByRole("row").nth(1).waitFor();
+      await tab("Log", "Entry");
+      await tableOf(page, "Log").getByRole("row").nth(1).waitFor();
       await page.goto("/console/templates");
       await see(page, "EndEntityCertificate");
       await accessible(page, "templates");

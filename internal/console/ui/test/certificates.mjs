@@ -86,7 +86,7 @@ export default [
       await see(page, /CN=<img src=x onerror=alert\(1\)>/);
       await page.goto(place(hostile));
       await page.getByRole("heading", { name: /<img src=x onerror=alert\(1\)>/ }).first().waitFor();
-      for (const [tab, sign] of [["CA certificate", "Extensions"], ["Statistics", "By template"], ["Tags", "javascript:alert"], ["Events", "Entry"], ["Certificates", "javascript:alert(5)"]]) {
+      for (const [tab, sign] of [["CA certificate", "Extensions"], ["Statistics", "By template"], ["Tags", "javascript:alert"], ["Log", "Entry"], ["Certificates", "javascript:alert(5)"]]) {
         await page.getByRole("tab", { name: tab, exact: true }).click();
         await see(page, sign);
       }

@@ -34,7 +34,7 @@ const tabs: { id: string; label: string; Content: ComponentType<TabProps> }[] = 
   { id: "revocation", label: "Revocation", Content: later(() => import("../parts/revocation-tab")) },
   { id: "sharing", label: "Sharing", Content: later(() => import("../parts/sharing-tab")) },
   { id: "tags", label: "Tags", Content: later(() => import("../parts/tags-tab")) },
-  { id: "events", label: "Events", Content: later(() => import("../parts/events-tab")) },
+  { id: "events", label: "Log", Content: later(() => import("../parts/events-tab")) },
 ];
 
 /** A CA, with everything that belongs to it. */

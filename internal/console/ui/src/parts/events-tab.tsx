@@ -42,7 +42,7 @@ function Entries({ arn, size, kind, onKind }: Props) {
     <SpaceBetween size="m">
       {page.error && <LoadFailure of={page} what="log" />}
       <Table<LogEvent>
-        ariaLabels={{ tableLabel: "Events" }}
+        ariaLabels={{ tableLabel: "Log" }}
         items={entries}
         trackBy={(e) => String(e.index)}
         loading={page.loading && entries.length === 0}
@@ -50,31 +50,31 @@ function Entries({ arn, size, kind, onKind }: Props) {
         wrapLines
         empty={
           <Box textAlign="center" color="inherit">
-            No events
+            No entries
           </Box>
         }
         header={
           <Header
             variant="h2"
-            description={`The log of the private CA, newest first.${size === null ? "" : ` It has ${count(size)} entries.`}`}
+            description={`What the private CA's key has signed, with its revocations, audit reports and log keys, newest first${size === null ? "" : ` (${count(size)} entries)`}. Changes such as disabling, sharing and tagging are in the server's request log.`}
             actions={
               <SegmentedControl
-                label="Kinds of events"
+                label="Kinds of entries"
                 selectedId={kind}
                 onChange={(e) => onKind(e.detail.selectedId)}
                 options={[
-                  { id: "administrative", text: "Administrative" },
+                  { id: "administrative", text: "Without certificates" },
                   { id: "", text: "All" },
                 ]}
               />
             }
           >
-            Events
+            Log
           </Header>
         }
         columnDefinitions={[
           { id: "time", header: "Time", minWidth: 205, cell: (e) => time(e.time) },
-          { id: "event", header: "Event", isRowHeader: true, minWidth: 160, cell: (e) => e.label },
+          { id: "event", header: "What happened", isRowHeader: true, minWidth: 160, cell: (e) => e.label },
           { id: "detail", header: "Details", minWidth: 220, cell: (e) => <span className="value">{e.detail || "–"}</span> },
           {
             id: "serial",
