@@ -141,6 +141,7 @@ function Frame({ children }: { children: ReactNode }) {
         headerSelector="#top"
         toolsHide
         navigationOpen={open}
+        navigationWidth={210}
         onNavigationChange={(e) => setOpen(e.detail.open)}
         maxContentWidth={page.width}
         notifications={bar}

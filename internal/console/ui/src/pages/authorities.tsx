@@ -55,19 +55,19 @@ const next = () => preload(() => import("./authority"), () => import("../parts/o
 
 const preferencesKey = "chirograph-authorities";
 const sizes = [10, 25, 50, 100];
-const columns = ["subject", "id", "type", "status", "mode", "key", "expires", "issued", "revoked", "reported", "owner"] as const;
+const columns = ["subject", "id", "type", "status", "expires", "issued", "revoked", "reported", "mode", "key", "owner"] as const;
 const labels: Record<(typeof columns)[number], string> = {
   subject: "Subject",
   id: "ID",
   type: "Type",
   status: "Status",
-  mode: "Mode",
-  key: "Key algorithm",
   expires: "Expires",
   issued: "Issued",
   revoked: "Revoked",
   reported: "Last report",
-  owner: "Owner account",
+  mode: "Mode",
+  key: "Key",
+  owner: "Owner",
 };
 
 type Preferences = { pageSize: number; visible: string[]; wrapLines: boolean };
@@ -136,13 +136,14 @@ export default function Authorities() {
   const chosenArn = collectionProps.selectedItems?.[0]?.authority.Arn;
   const selected = rows.find((r) => r.authority.Arn === chosenArn); // as it is now, not as it was when it was chosen
 
+  // All fit beside the navigation at 1600 px, and those up to the last report at 1280.
   const definitions: TableProps.ColumnDefinition<Row>[] = [
     {
       id: "subject",
       header: labels.subject,
       sortingField: "subject",
       isRowHeader: true,
-      width: 270,
+      width: 180,
       minWidth: 150,
       cell: (r) => (
         <span onPointerEnter={next} onFocus={next}>
@@ -152,30 +153,30 @@ export default function Authorities() {
         </span>
       ),
     },
-    { id: "id", header: labels.id, sortingField: "id", width: 180, cell: (r) => r.id },
-    { id: "type", header: labels.type, sortingField: "type", width: 130, cell: (r) => r.type },
-    { id: "status", header: labels.status, sortingField: "status", width: 180, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
-    { id: "mode", header: labels.mode, sortingField: "mode", width: 190, cell: (r) => r.mode },
-    { id: "key", header: labels.key, sortingField: "key", width: 150, cell: (r) => r.key },
-    { id: "expires", header: labels.expires, sortingField: "expires", width: 130, cell: (r) => day(r.authority.NotAfter) },
-    { id: "issued", header: labels.issued, sortingField: "issued", width: 120, cell: (r) => count(r.issued) },
-    { id: "revoked", header: labels.revoked, sortingField: "revoked", width: 120, cell: (r) => count(r.revoked) },
+    { id: "id", header: labels.id, sortingField: "id", width: 105, cell: (r) => r.id },
+    { id: "type", header: labels.type, sortingField: "type", width: 105, cell: (r) => r.type },
+    { id: "status", header: labels.status, sortingField: "status", width: 105, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
+    { id: "expires", header: labels.expires, sortingField: "expires", width: 105, cell: (r) => day(r.authority.NotAfter) },
+    { id: "issued", header: labels.issued, sortingField: "issued", width: 98, cell: (r) => count(r.issued) },
+    { id: "revoked", header: labels.revoked, sortingField: "revoked", width: 108, cell: (r) => count(r.revoked) },
     {
       id: "reported",
       header: labels.reported,
       sortingField: "reported",
-      width: 220,
+      width: 128,
       cell: (r) => {
         if (!r.lastReport) return "–";
         if (r.lastReport.status !== "SUCCESS") return <ReportStatus report={r.lastReport} />;
         return (
           <Link href={href(at.report(r.authority.Arn, r.lastReport.id))} onFollow={follow} ariaLabel={`Report of ${time(r.lastReport.createdAt)}`}>
-            {time(r.lastReport.createdAt)}
+            {day(r.lastReport.createdAt)}
           </Link>
         );
       },
     },
-    { id: "owner", header: labels.owner, sortingField: "owner", width: 190, cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
+    { id: "mode", header: labels.mode, sortingField: "mode", width: 135, cell: (r) => r.mode },
+    { id: "key", header: labels.key, sortingField: "key", width: 95, cell: (r) => r.key },
+    { id: "owner", header: labels.owner, sortingField: "owner", width: 115, cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
   ];
 
   function keep(p: CollectionPreferencesProps.Preferences<unknown>) {
