@@ -1,13 +1,13 @@
 import Alert from "@cloudscape-design/components/alert";
 import Button from "@cloudscape-design/components/button";
-import Container from "@cloudscape-design/components/container";
 import ContentLayout from "@cloudscape-design/components/content-layout";
+import ExpandableSection from "@cloudscape-design/components/expandable-section";
 import Header from "@cloudscape-design/components/header";
 import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import Tabs from "@cloudscape-design/components/tabs";
-import { Suspense, type ComponentType } from "react";
+import { Suspense, useEffect, useState, type ComponentType } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { api, type Authority } from "../api";
 import { useAuthorityArn } from "../authority";
@@ -142,33 +142,44 @@ function Advice({ details: { authority } }: { details: Authority }) {
 
 function Facts({ details: { authority, certificate }, shared }: { details: Authority; shared: boolean }) {
   const configuration = authority.CertificateAuthorityConfiguration;
+  // Open, it leaves the other tabs little room; there it is opened by whoever wants it.
+  const overview = useTab()[0] === "overview";
+  const [open, setOpen] = useState(overview);
+  useEffect(() => setOpen(overview), [overview]);
   return (
-    <Container header={<Header variant="h2">General</Header>}>
-      <KeyValuePairs
-        columns={3}
-        items={[
-          { label: "Status", value: <AuthorityStatus status={authority.Status} /> },
-          { label: "Type", value: words(authority.Type) },
-          { label: "Mode", value: modeName(authority.UsageMode) },
-          { label: "Owner account", value: shared ? `${authority.OwnerAccount} (shared with you)` : authority.OwnerAccount },
-          { label: "Key algorithm", value: keyAlgorithmName(configuration.KeyAlgorithm) },
-          { label: "Signing algorithm", value: signingAlgorithmName(configuration.SigningAlgorithm) },
-          { label: "Created", value: time(authority.CreatedAt) },
-          { label: "Expires", value: time(authority.NotAfter) },
-          { label: "ID", value: <Copyable label="ID" text={idOf(authority.Arn)} /> },
-          { label: "ARN", value: <Copyable label="ARN" text={authority.Arn} /> },
-          { label: "Serial number", value: certificate ? <Copyable label="serial number" text={certificate.serial} /> : "–" },
-          { label: "Last change of status", value: time(authority.LastStateChangeAt) },
-        ]}
-      />
-    </Container>
+    <ExpandableSection variant="container" headerText="General" headingTagOverride="h2" expanded={open} onChange={(e) => setOpen(e.detail.expanded)}>
+      <SpaceBetween size="l">
+        <KeyValuePairs
+          columns={4}
+          items={[
+            { label: "Status", value: <AuthorityStatus status={authority.Status} /> },
+            { label: "Type", value: words(authority.Type) },
+            { label: "Mode", value: modeName(authority.UsageMode) },
+            { label: "Owner account", value: shared ? `${authority.OwnerAccount} (shared with you)` : authority.OwnerAccount },
+            { label: "Key algorithm", value: keyAlgorithmName(configuration.KeyAlgorithm) },
+            { label: "Signing algorithm", value: signingAlgorithmName(configuration.SigningAlgorithm) },
+            { label: "Created", value: time(authority.CreatedAt) },
+            { label: "Expires", value: time(authority.NotAfter) },
+            { label: "ID", value: <Copyable label="ID" text={idOf(authority.Arn)} /> },
+            { label: "Serial number", value: certificate ? <Copyable label="serial number" text={certificate.serial} /> : "–" },
+            { label: "Last change of status", value: time(authority.LastStateChangeAt) },
+          ]}
+        />
+        <KeyValuePairs columns={1} items={[{ label: "ARN", value: <Copyable label="ARN" text={authority.Arn} /> }]} />
+      </SpaceBetween>
+    </ExpandableSection>
   );
 }
 
-function Parts(props: TabProps) {
+/** The tab that the address names. */
+function useTab() {
   const [query, setQuery] = useSearchParams();
   const asked = query.get("tab") ?? "";
-  const active = tabs.some((t) => t.id === asked) ? asked : "overview";
+  return [tabs.some((t) => t.id === asked) ? asked : "overview", setQuery] as const;
+}
+
+function Parts(props: TabProps) {
+  const [active, setQuery] = useTab();
   return (
     <Tabs
       ariaLabel="Parts of the private CA"
