@@ -241,6 +241,7 @@ export default [
       await page.keyboard.press("Escape");
       await page.goto(place(root, "/audit-report"));
       await see(page, "You may not generate audit reports of this private CA");
+      check(await page.getByLabel("S3 bucket name").isDisabled(), "a form that is of no use can be filled in");
       await page.goto(place(root, "?tab=certificates"));
       await tableOf(page, "Certificates").getByRole("link").first().waitFor();
 

@@ -81,6 +81,8 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
   const bad = bucketNameProblem(name, !touched);
   const nameMay = useMay(fresh === "yes" && !bucketNameProblem(name, false) ? bucketArn(arn, name) : "", ["s3:CreateBucket", "s3:PutBucketPolicy"]);
   const nameForbidden = nameMay("s3:CreateBucket") || nameMay("s3:PutBucketPolicy");
+  // Who has to wait fills the form in meanwhile; for who may not there is nothing to fill in.
+  const disabled = may(create) !== "";
   const refused = may(create) || whyNoReport(allowed, details.authority.Status, details.lastReport);
 
   // It may have been put right meanwhile.
@@ -181,8 +183,8 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
                     setProblem(undefined);
                   }}
                   items={[
-                    { value: "yes", label: "Yes", description: "The bucket is created, and the policy that the private CA needs is attached to it." },
-                    { value: "no", label: "No", description: "The report goes to an existing bucket, which must have the policy." },
+                    { value: "yes", label: "Yes", disabled, description: "The bucket is created, and the policy that the private CA needs is attached to it." },
+                    { value: "no", label: "No", disabled, description: "The report goes to an existing bucket, which must have the policy." },
                   ]}
                 />
               </FormField>
@@ -196,6 +198,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
                   <Input
                     ref={focusable}
                     value={name}
+                    disabled={disabled}
                     onChange={(e) => {
                       setName(e.detail.value);
                       setProblem(undefined);
@@ -212,6 +215,7 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
                   <ExistingBucket
                     buckets={buckets}
                     chosen={chosen}
+                    disabled={disabled}
                     error={bucketProblem}
                     field={focusable}
                     onChoose={(b) => {
@@ -234,8 +238,8 @@ function ReportForm({ arn, read }: { arn: string; read: Authority }) {
               value={format}
               onChange={(e) => setFormat(e.detail.value as Report["format"])}
               items={[
-                { value: "JSON", label: "JSON", description: "JavaScript Object Notation: one array with an object for each certificate. For jq and programs." },
-                { value: "CSV", label: "CSV", description: "Comma-separated values: a line for each certificate below a line of names. For spreadsheets." },
+                { value: "JSON", label: "JSON", disabled, description: "JavaScript Object Notation: one array with an object for each certificate. For jq and programs." },
+                { value: "CSV", label: "CSV", disabled, description: "Comma-separated values: a line for each certificate below a line of names. For spreadsheets." },
               ]}
             />
           </Container>
@@ -250,13 +254,14 @@ const bucketArn = (ca: string, name: string) => `arn:${ca.split(":")[1]}:s3:::${
 type ExistingProps = {
   buckets: Loaded<Buckets>;
   chosen: string;
+  disabled: boolean;
   error: string;
   field(f: Focusable | null): void;
   onChoose(name: string): void;
 };
 
 /** The list of buckets; who may not see the list types a name. */
-function ExistingBucket({ buckets, chosen, error, field, onChoose }: ExistingProps) {
+function ExistingBucket({ buckets, chosen, disabled, error, field, onChoose }: ExistingProps) {
   const [typed, setTyped] = useState(chosen);
   if (buckets.error instanceof ApiError && buckets.error.code === "AccessDeniedException") {
     const wrong = bucketNameProblem(typed, true);
@@ -265,6 +270,7 @@ function ExistingBucket({ buckets, chosen, error, field, onChoose }: ExistingPro
         <Input
           ref={field}
           value={typed}
+          disabled={disabled}
           onChange={(e) => setTyped(e.detail.value)}
           onBlur={() => onChoose(bucketNameProblem(typed, false) ? "" : typed)}
           ariaRequired
@@ -284,6 +290,7 @@ function ExistingBucket({ buckets, chosen, error, field, onChoose }: ExistingPro
     >
       <Select
         ref={field}
+        disabled={disabled}
         selectedOption={chosen ? { value: chosen, label: chosen } : null}
         options={options}
         onChange={(e) => onChoose(e.detail.selectedOption.value ?? "")}
