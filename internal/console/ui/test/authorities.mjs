@@ -201,7 +201,8 @@ export default [
       await page.getByRole("dialog").getByLabel("Account ID").fill("111122223333");
       await accessible(page, "share");
       await page.getByRole("dialog").getByRole("button", { name: "Share", exact: true }).click();
-      await see(page, "The policy is saved");
+      await see(page, "The private CA is shared with 111122223333");
+      await see(page, "(1)");
       await page.getByRole("table").or(page.getByRole("grid")).getByText(/111122223333/).first().waitFor();
       await press(page, "Create permission");
       await page.getByRole("dialog").getByRole("button", { name: "Create", exact: true }).click();

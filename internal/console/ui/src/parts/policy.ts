@@ -143,6 +143,12 @@ export function shareStatements(v: ShareInput, ca: string): Statement[] {
   ];
 }
 
+/** With how many a policy shares a CA, whatever each of them may do: several statements for the same ones are one share. */
+export function shareCount(statements: Statement[]): number {
+  const whom = statements.filter((s) => s.Effect === "Allow").map((s) => JSON.stringify(inWords(s).who));
+  return new Set(whom).size;
+}
+
 /** A policy's text with statements added; those that are there already are not added again. */
 export function withStatements(text: string, add: Statement[]): string {
   const old = text ? statementsOf(text) : [];

@@ -24,7 +24,7 @@ import { Confirm } from "./confirm";
 import { Failure } from "./failure";
 import { Loading } from "./loading";
 import { createPermission, deletePermission, PermissionsPanel } from "./permissions-panel";
-import { checkPolicy, checkShare, inWords, permissions, shareStatements, statementsOf, withoutStatement, withStatements, type ShareInput, type Statement } from "./policy";
+import { checkPolicy, checkShare, inWords, permissions, shareCount, shareStatements, statementsOf, withoutStatement, withStatements, type ShareInput, type Statement } from "./policy";
 import { SaveCancel } from "./save-cancel";
 import type { TabProps } from "./tab";
 
@@ -63,10 +63,10 @@ function Policy({ arn, putDenied, removeDenied }: { arn: string; putDenied: stri
   });
   const close = () => setDoing(undefined);
 
-  async function write(text: string) {
+  async function write(text: string, done = "The policy is saved") {
     if (text) await call("PutPolicy", { ResourceArn: arn, Policy: text });
     else await call("DeletePolicy", { ResourceArn: arn });
-    notify("success", text ? "The policy is saved" : "The policy is deleted; the CA is shared with nobody");
+    notify("success", text ? done : "The policy is deleted; the CA is shared with nobody");
     policy.reload();
   }
   return (
@@ -109,7 +109,7 @@ function Policy({ arn, putDenied, removeDenied }: { arn: string; putDenied: stri
               header={
                 <Header
                   variant="h2"
-                  counter={grants && `(${grants.length})`}
+                  counter={grants && `(${shareCount(grants)})`}
                   description="What the resource policy lets other accounts do with this CA. Callers over there need the same of their own policies."
                   actions={
                     <SpaceBetween direction="horizontal" size="xs">
@@ -190,7 +190,7 @@ function Lines({ of }: { of: string[] }) {
   return of.length === 0 ? <>–</> : of.map((line) => <div key={line}>{line}</div>);
 }
 
-type ChangeProps = { arn: string; text: string; write(text: string): Promise<void>; onClose(): void };
+type ChangeProps = { arn: string; text: string; write(text: string, done?: string): Promise<void>; onClose(): void };
 
 /** The text itself, for what no form has. */
 function Edit({ arn, text, write, onClose }: ChangeProps) {
@@ -258,7 +258,7 @@ function Share({ arn, text, write, onClose }: ChangeProps) {
       verb="Share"
       hindrance={wrong}
       onClose={onClose}
-      act={() => write(withStatements(text, shareStatements(value, arn)))}
+      act={() => write(withStatements(text, shareStatements(value, arn)), `The private CA is shared with ${value.name.trim()}`)}
     >
       <FormField label="With" stretch>
         <RadioGroup value={value.with} items={withWhom} onChange={(e) => set({ with: e.detail.value as ShareInput["with"] })} />
