@@ -86,7 +86,7 @@ function Page({ arn, details, authority, reload }: { arn: string; details: Certi
                 { label: "Status", value: <CertificateStatus status={c.status} /> },
                 { label: "Issued", value: time(c.issuedAt) },
                 { label: "Not before", value: time(c.notBefore) },
-                { label: "Not after", value: time(c.notAfter) },
+                { label: "Expires", value: time(c.notAfter) },
                 { label: "Template", value: <span className="value">{templateName(c.template)}</span> },
                 { label: "Key algorithm", value: keyAlgorithmName(c.keyAlgorithm) || "–" },
                 { label: "Requested by account", value: c.account || "–" },

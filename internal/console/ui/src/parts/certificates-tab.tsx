@@ -31,7 +31,7 @@ const names: Record<string, string> = {
   status: "Status",
   template: "Template",
   issuedAt: "Issued",
-  notAfter: "Not after",
+  notAfter: "Expires",
   notBefore: "Not before",
   keyAlgorithm: "Key algorithm",
   principal: "Requested by service",

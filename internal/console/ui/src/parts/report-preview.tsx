@@ -9,7 +9,10 @@ import { Loading } from "./loading";
 
 const widths: Record<string, number> = { certificateArn: 280, serial: 200, subject: 320, templateArn: 260, requestedByServicePrincipal: 220 };
 
-/** The first rows of a report, as the file has them. */
+/** What is much the same in all rows, or told by the serial number, stands last. */
+const last = ["certificateArn", "awsAccountId", "requestedByServicePrincipal"];
+
+/** The first rows of a report. */
 export function ReportPreview({ ca, report }: { ca: string; report: Report }) {
   const preview = useLoad(`${ca} ${report.id}`, (signal) => api.preview(ca, report.id, signal));
   return (
@@ -23,10 +26,11 @@ export function ReportPreview({ ca, report }: { ca: string; report: Report }) {
           isRowHeader: name === "serial",
           cell: (row) => row[i] || <Box color="text-status-inactive">–</Box>,
         }));
+        columns.sort((a, b) => last.indexOf(a.id!) - last.indexOf(b.id!)); // stable: those that are not there keep their order, in front
         return (
           <Table
             header={
-              <Header variant="h2" counter={`(${p.more ? `${p.rows.length} of ${count(report.rows)}` : p.rows.length})`} description="As the file has them, with its own names of the fields.">
+              <Header variant="h2" counter={`(${p.more ? `${p.rows.length} of ${count(report.rows)}` : p.rows.length})`} description="With the names and values that the file has, and its first three fields last.">
                 First rows
               </Header>
             }

@@ -74,10 +74,12 @@ export function ReportProof({ ca, report, forbidden, onVerified }: Props) {
       }
     >
       <SpaceBetween size="l">
-        <Box>
-          <ProofStatus report={report} />
-          {report.verifiedAt && ` (${time(report.verifiedAt)})`}
-        </Box>
+        {(forbidden || verification?.state !== "DONE") && (
+          <Box>
+            <ProofStatus report={report} />
+            {report.verifiedAt && ` (${time(report.verifiedAt)})`}
+          </Box>
+        )}
         <Failure error={act.error} header="The verification did not begin" />
         {!forbidden && (
           <Loading of={{ ...read, data: verification }} what="last verification">
