@@ -154,7 +154,7 @@ func TestConsoleReports(t *testing.T) {
 		Service string
 	}
 	admin.get(t, "buckets", nil, &list)
-	if len(list.Buckets) != 0 || list.Service != "the embedded bucket service" {
+	if len(list.Buckets) != 0 || list.Service != "this server" {
 		t.Errorf("%+v", list)
 	}
 	admin.refused(t, "POST", "bucket", ca("bucket", "Upper"), "InvalidArgsException", "lower-case")

@@ -97,3 +97,6 @@ func (c *Client) listPage(ctx context.Context, in *s3.ListObjectsV2Input) (*s3.L
 
 // Name is the bucket service in words, such as "Amazon S3".
 func (c *Client) Name() string { return c.name }
+
+// Embedded tells that the buckets are those of this server's own service.
+func (c *Client) Embedded() bool { return c.cfg.Transport != nil }

@@ -65,7 +65,11 @@ func (c *Console) buckets(ctx context.Context, _ *request) (any, error) {
 			list = append(list, Bucket{b.Name, b.CreatedAt})
 		}
 	}
-	return map[string]any{"buckets": list, "service": client.Name()}, nil
+	service := client.Name()
+	if client.Embedded() {
+		service = "this server"
+	}
+	return map[string]any{"buckets": list, "service": service}, nil
 }
 
 // BucketAccess is how a bucket stands to the reports of a CA.
