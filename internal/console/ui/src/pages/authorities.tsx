@@ -143,7 +143,7 @@ export default function Authorities() {
       header: labels.subject,
       sortingField: "subject",
       isRowHeader: true,
-      width: 180,
+      width: 240,
       minWidth: 150,
       cell: (r) => (
         <span onPointerEnter={next} onFocus={next}>
@@ -154,16 +154,16 @@ export default function Authorities() {
       ),
     },
     { id: "id", header: labels.id, sortingField: "id", width: 105, cell: (r) => r.id },
-    { id: "type", header: labels.type, sortingField: "type", width: 105, cell: (r) => r.type },
-    { id: "status", header: labels.status, sortingField: "status", width: 105, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
-    { id: "expires", header: labels.expires, sortingField: "expires", width: 105, cell: (r) => day(r.authority.NotAfter) },
-    { id: "issued", header: labels.issued, sortingField: "issued", width: 98, cell: (r) => count(r.issued) },
-    { id: "revoked", header: labels.revoked, sortingField: "revoked", width: 108, cell: (r) => count(r.revoked) },
+    { id: "type", header: labels.type, sortingField: "type", width: 128, cell: (r) => r.type },
+    { id: "status", header: labels.status, sortingField: "status", width: 112, cell: (r) => <AuthorityStatus status={r.authority.Status} /> },
+    { id: "expires", header: labels.expires, sortingField: "expires", width: 128, cell: (r) => day(r.authority.NotAfter) },
+    { id: "issued", header: labels.issued, sortingField: "issued", width: 112, cell: (r) => count(r.issued) },
+    { id: "revoked", header: labels.revoked, sortingField: "revoked", width: 126, cell: (r) => count(r.revoked) },
     {
       id: "reported",
       header: labels.reported,
       sortingField: "reported",
-      width: 128,
+      width: 150,
       cell: (r) => {
         if (!r.lastReport) return "–";
         if (r.lastReport.status !== "SUCCESS") return <ReportStatus report={r.lastReport} />;
@@ -174,9 +174,9 @@ export default function Authorities() {
         );
       },
     },
-    { id: "mode", header: labels.mode, sortingField: "mode", width: 135, cell: (r) => r.mode },
-    { id: "key", header: labels.key, sortingField: "key", width: 95, cell: (r) => r.key },
-    { id: "owner", header: labels.owner, sortingField: "owner", width: 115, cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
+    { id: "mode", header: labels.mode, sortingField: "mode", width: 160, cell: (r) => r.mode },
+    { id: "key", header: labels.key, sortingField: "key", width: 125, cell: (r) => r.key },
+    { id: "owner", header: labels.owner, sortingField: "owner", width: 140, cell: (r) => (r.shared ? `${r.owner} (shared)` : r.owner) },
   ];
 
   function keep(p: CollectionPreferencesProps.Preferences<unknown>) {
