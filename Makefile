@@ -10,7 +10,7 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS):$(PATH)
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-.PHONY: help build console console-check test race clients consul vet tools fuzz crash bench clean
+.PHONY: help build console console-check test others race plain benches clients consul vet tools fuzz crash bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,7 @@ clients: ## run cert-manager's issuer against the server, a foreign witness of i
 	cd clients/issuer && go test -count=1 -vet=off ./...
 	cd clients/witness && go test -count=1 -vet=off ./...
 	cd clients/tiles && go test -count=1 -vet=off ./...
+	cd bench/chart && go test -count=1 -vet=off ./...
 
 consul: build ## run Consul's own acceptance tests against the server; downloads a gigabyte of modules, so not part of test
 	cd clients/consul && go test -count=1 -vet=off ./...

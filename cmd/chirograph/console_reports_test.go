@@ -18,8 +18,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"chirograph.dev/internal/auditreport"
+	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/bucket/buckettest"
 	"chirograph.dev/internal/console"
+	"chirograph.dev/internal/inventory"
 	"chirograph.dev/internal/pca"
 )
 
@@ -150,7 +152,7 @@ func TestConsoleReports(t *testing.T) {
 
 	// Buckets.
 	var list struct {
-		Buckets []console.Bucket
+		Buckets []bucket.Listed
 		Service string
 	}
 	admin.get(t, "buckets", nil, &list)
@@ -160,7 +162,7 @@ func TestConsoleReports(t *testing.T) {
 	admin.refused(t, "POST", "bucket", ca("bucket", "Upper"), "InvalidArgsException", "lower-case")
 	admin.refused(t, "POST", "bucket", ca("bucket", "chirograph-internal-segments"), "InvalidArgsException", "Choose another name")
 	maker.refused(t, "POST", "bucket", ca("bucket", "made-in-vain"), "AccessDeniedException", "s3:PutBucketPolicy")
-	var access console.BucketAccess
+	var access bucket.Access
 	admin.get(t, "bucket", ca("bucket", "made-in-vain"), &access)
 	if access.Exists || access.Allowed {
 		t.Errorf("a bucket whose policy was refused: %+v", access)
@@ -382,7 +384,7 @@ func TestConsoleElsewhere(t *testing.T) {
 	maker.refused(t, "GET", "bucket", in, "AccessDeniedException", "s3:GetBucketPolicy")
 	maker.refused(t, "GET", "buckets", nil, "AccessDeniedException", "s3:ListAllMyBuckets")
 	admin.refused(t, "POST", "bucket", map[string]string{"ca": a.arn, "bucket": "another"}, "InvalidArgsException", "audit-allowed-buckets")
-	var access console.BucketAccess
+	var access bucket.Access
 	if code, message := admin.ask(t, "POST", "bucket", in, &access); code != "" || !access.Allowed || access.Needed != "" || !strings.Contains(access.Reason, "its own access control") {
 		t.Fatalf("%s: %s; %+v", code, message, access)
 	}
@@ -395,7 +397,7 @@ func TestConsoleElsewhere(t *testing.T) {
 	foreign := s.visit(t, s.user(t, "AKIAFOREIGN000000000", elsewhere, allowing("*")))
 	foreign.refused(t, "GET", "bucket", in, "AccessDeniedException", "Sign in to the account")
 	var list struct {
-		Buckets []console.Bucket
+		Buckets []bucket.Listed
 		Service string
 	}
 	if admin.get(t, "buckets", nil, &list); len(list.Buckets) != 1 || list.Buckets[0].Name != "console-elsewhere" || !strings.HasPrefix(list.Service, "the bucket service at ") {
@@ -488,7 +490,7 @@ func TestConsoleCertificates(t *testing.T) {
 	admin.refused(t, "GET", "certificate", map[string]string{"ca": a.arn, "serial": "00:ff"}, "ResourceNotFoundException", "")
 	admin.refused(t, "GET", "certificate", map[string]string{"ca": a.arn, "serial": "x"}, "ValidationException", "")
 
-	var n console.Statistics
+	var n inventory.Statistics
 	admin.get(t, "statistics", map[string]string{"ca": a.arn}, &n)
 	if n.Issued != 4 || n.Revoked != 1 || n.Valid != 3 || len(n.PerDay) != 90 || len(n.Expiring) != 91 || n.PerDay[89].Issued != 4 || n.Behind != 0 || len(n.KeyAlgorithms) == 0 {
 		t.Errorf("%+v", n)

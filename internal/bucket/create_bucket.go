@@ -23,6 +23,7 @@ type CreateBucketRequest struct {
 
 // CreateBucket makes a private bucket with the policy of PolicyFor for the
 // account attached, and reads the policy back (D-16). A bucket that cannot
+// hold the policy is removed again. Errors are *pca.Error when the caller can
 // do something about them: InvalidArgsException for the name, S3's
 // BucketAlreadyOwnedByYou and BucketAlreadyExists for one that is taken,
 // AccessDeniedException when Config.Caller may not, RequestFailedException for

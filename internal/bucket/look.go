@@ -17,8 +17,8 @@ import (
 
 // Listed is a bucket of a list.
 type Listed struct {
-	Name      string
-	CreatedAt time.Time
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"createdAt"`
 }
 
 // Buckets gives the buckets that there are: those of Config.Caller's account, or
@@ -43,11 +43,11 @@ func (c *Client) Buckets(ctx context.Context) ([]Listed, error) {
 
 // Access is how a bucket stands to the reports of a CA.
 type Access struct {
-	Exists  bool
-	Allowed bool
-	Reason  string // in words, why not; or by what it is
-	Policy  string // the bucket's own; empty for none, and where the store keeps none
-	Needed  string // a policy that works; empty with AuthorizeCredentials
+	Exists  bool   `json:"exists"`
+	Allowed bool   `json:"allowed"`
+	Reason  string `json:"reason"` // in words, why not; or by what it is
+	Policy  string `json:"policy"` // the bucket's own; empty for none, and where the store keeps none
+	Needed  string `json:"needed"` // a policy that works; empty with AuthorizeCredentials
 }
 
 // Look tells what Gate would say, without trying the bucket, and shows the
@@ -63,12 +63,13 @@ func (c *Client) Look(ctx context.Context, r GateRequest) (Access, error) {
 	if c.cfg.Authorization == AuthorizePolicy {
 		a.Needed = string(c.policyFor(partition(r.CAARN), r.Bucket, r.Account))
 	}
+	absent := fmt.Sprintf("There is no bucket %s in %s.", r.Bucket, c.name)
 	out, err := c.asker.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))
 	switch {
 	case err == nil:
 		a.Policy = aws.ToString(out.Policy)
 	case code(err) == "NoSuchBucket":
-		a.Reason = fmt.Sprintf("There is no bucket %s in %s.", r.Bucket, c.name)
+		a.Reason = absent
 		return a, nil
 	case code(err) == "NoSuchBucketPolicy", c.cfg.Caller == nil: // what else is wrong Gate says
 	default:
@@ -89,7 +90,7 @@ func (c *Client) Look(ctx context.Context, r GateRequest) (Access, error) {
 	case !errors.As(err, &refused):
 		return a, err
 	case refused.Code == pca.ResourceNotFoundException:
-		a.Reason = fmt.Sprintf("There is no bucket %s in %s.", r.Bucket, c.name)
+		a.Reason = absent
 	default:
 		return a, err
 	}

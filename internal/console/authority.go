@@ -16,15 +16,11 @@ import (
 
 // Authority is a certificate authority with what is around it.
 type Authority struct {
-	Authority     *pca.CertificateAuthority `json:"authority"`
-	Issued        *uint64                   `json:"issued"` // null: not known yet, or not the caller's to know
-	Revoked       *uint64                   `json:"revoked"`
-	LogSize       *uint64                   `json:"logSize"`
-	Certificate   *Decoded                  `json:"certificate"` // installed; null: none
-	Chain         []*Decoded                `json:"chain"`
-	Hierarchy     *Node                     `json:"hierarchy"`
-	LastReport    *Report                   `json:"lastReport"`
-	ReportAllowed ReportAllowed             `json:"reportAllowed"`
+	*Summary
+	LogSize     *uint64    `json:"logSize"`     // null: not the caller's to know
+	Certificate *Decoded   `json:"certificate"` // installed; null: none
+	Chain       []*Decoded `json:"chain"`
+	Hierarchy   *Node      `json:"hierarchy"`
 }
 
 // Node is a CA in the picture of a hierarchy.
@@ -51,19 +47,21 @@ func (c *Console) describe(ctx context.Context, in *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Authority{Authority: described.CertificateAuthority, Chain: []*Decoded{}}
 	p, err := caller(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// How much another account issues is no part of what it shares.
-	if p.Account == arn.Account {
+	out := &Authority{Chain: []*Decoded{}}
+	shared := p.Account != arn.Account
+	if out.Summary, err = c.summary(ctx, described.CertificateAuthority, shared); err != nil {
+		return nil, err
+	}
+	if !shared {
 		head, err := c.cfg.Entries.LogHead(ctx, arn.CA)
 		if err != nil {
 			return nil, fmt.Errorf("reading the head of log %s: %w", arn.CA, err)
 		}
 		out.LogSize = &head.Size
-		out.Issued, out.Revoked = c.counts(ctx, arn)
 	}
 	var chain []*issuance.Certificate // from the CA's own upwards
 	if rec.Installed > 0 {
@@ -85,13 +83,7 @@ func (c *Console) describe(ctx context.Context, in *request) (any, error) {
 			return nil, err
 		}
 	}
-	if out.Hierarchy, err = c.hierarchy(ctx, rec, chain); err != nil {
-		return nil, err
-	}
-	if out.LastReport, err = c.lastReport(ctx, arn); err != nil {
-		return nil, err
-	}
-	out.ReportAllowed, err = c.reportAllowed(ctx, arn)
+	out.Hierarchy, err = c.hierarchy(ctx, rec, chain)
 	return out, err
 }
 

@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"time"
 
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/pca"
@@ -39,12 +38,6 @@ func (c *Console) asCaller(ctx context.Context, account, caARN, name string, act
 	return client, nil
 }
 
-// Bucket is a bucket of the list to choose from.
-type Bucket struct {
-	Name      string    `json:"name"`
-	CreatedAt time.Time `json:"createdAt"`
-}
-
 // buckets is GET buckets: those of the caller's account that its reports may go to.
 func (c *Console) buckets(ctx context.Context, _ *request) (any, error) {
 	p, err := caller(ctx)
@@ -59,10 +52,10 @@ func (c *Console) buckets(ctx context.Context, _ *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := []Bucket{}
+	list := []bucket.Listed{}
 	for _, b := range all {
 		if c.cfg.Reports.MayUse(p.Account, b.Name) {
-			list = append(list, Bucket{b.Name, b.CreatedAt})
+			list = append(list, b)
 		}
 	}
 	service := client.Name()
@@ -70,15 +63,6 @@ func (c *Console) buckets(ctx context.Context, _ *request) (any, error) {
 		service = "this server"
 	}
 	return map[string]any{"buckets": list, "service": service}, nil
-}
-
-// BucketAccess is how a bucket stands to the reports of a CA.
-type BucketAccess struct {
-	Exists  bool   `json:"exists"`
-	Allowed bool   `json:"allowed"`
-	Reason  string `json:"reason"`
-	Policy  string `json:"policy"` // that it has; empty: none
-	Needed  string `json:"needed"` // that it should have; empty: none is needed
 }
 
 // bucket is GET bucket: what the gate says of a bucket, which is not tried.
@@ -98,7 +82,7 @@ func (c *Console) bucket(ctx context.Context, in *request) (any, error) {
 	return c.look(ctx, client, arn, name)
 }
 
-func (c *Console) look(ctx context.Context, client *bucket.Client, arn pca.ARN, name string) (*BucketAccess, error) {
+func (c *Console) look(ctx context.Context, client *bucket.Client, arn pca.ARN, name string) (*bucket.Access, error) {
 	a, err := c.cfg.Reports.Look(ctx, client, arn, name)
 	if err != nil {
 		return nil, err
@@ -106,7 +90,7 @@ func (c *Console) look(ctx context.Context, client *bucket.Client, arn pca.ARN, 
 	if !c.cfg.Reports.MayUse(arn.Account, name) { // it may be another account's
 		a.Policy = ""
 	}
-	return &BucketAccess{Exists: a.Exists, Allowed: a.Allowed, Reason: a.Reason, Policy: a.Policy, Needed: a.Needed}, nil
+	return &a, nil
 }
 
 // createBucket is POST bucket: a new bucket for the reports of a CA, which

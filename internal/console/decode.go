@@ -111,7 +111,7 @@ func nameText(raw []byte) string {
 	return string(text)
 }
 
-// colons is bytes as reports print serial numbers.
+// colons is bytes in hexadecimal, with a colon between two.
 func colons(b []byte) string {
 	var s strings.Builder
 	for i, c := range b {

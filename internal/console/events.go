@@ -109,10 +109,10 @@ func event(index uint64, e *certlog.Entry) Event {
 		out.Type, out.Label, out.Detail = "GENESIS", "The log begins", label
 	case certlog.TypeIssue:
 		out.Type, out.Label = "ISSUE", "Certificate issued"
-		out.Detail, out.Serial = strings.ToValidUTF8(string(e.Subject), "\uFFFD"), colons(e.Serial)
+		out.Detail, out.Serial = strings.ToValidUTF8(string(e.Subject), "\uFFFD"), rendering.Serial(e.Serial)
 	case certlog.TypeRevoke:
 		out.Type, out.Label = "REVOKE", "Certificate revoked"
-		out.Detail, out.Serial = rendering.Reason(e.Reason), colons(e.Serial)
+		out.Detail, out.Serial = rendering.Reason(e.Reason), rendering.Serial(e.Serial)
 	case certlog.TypeCRL:
 		out.Type, out.Label, out.Detail = "CRL", "CRL signed", "Number "+hex.EncodeToString(e.Number)+", of the first "+strconv.FormatUint(e.Covered, 10)+" entries"
 	case certlog.TypeSign:

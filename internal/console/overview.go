@@ -11,14 +11,19 @@ import (
 	"chirograph.dev/internal/pca"
 )
 
-// OverviewRow is a certificate authority in the table of all.
-type OverviewRow struct {
+// Summary is a certificate authority with what it did and what can be asked of it.
+type Summary struct {
 	Authority     *pca.CertificateAuthority `json:"authority"`
 	Issued        *uint64                   `json:"issued"` // null: not known yet, or not the caller's to know
 	Revoked       *uint64                   `json:"revoked"`
-	Shared        bool                      `json:"shared"` // it is another account's
 	LastReport    *Report                   `json:"lastReport"`
 	ReportAllowed ReportAllowed             `json:"reportAllowed"`
+}
+
+// OverviewRow is a certificate authority in the table of all.
+type OverviewRow struct {
+	*Summary
+	Shared bool `json:"shared"` // it is another account's
 }
 
 // ReportAllowed says whether a CA's status and its last report allow another one.
@@ -50,11 +55,12 @@ func (c *Console) overview(ctx context.Context, _ *request) (any, error) {
 				return nil, err
 			}
 			for i := range page.CertificateAuthorities {
-				row, err := c.overviewRow(ctx, &page.CertificateAuthorities[i], owner == pca.ResourceOwner_OTHER_ACCOUNTS)
+				shared := owner == pca.ResourceOwner_OTHER_ACCOUNTS
+				one, err := c.summary(ctx, &page.CertificateAuthorities[i], shared)
 				if err != nil {
 					return nil, err
 				}
-				rows = append(rows, row)
+				rows = append(rows, &OverviewRow{one, shared})
 			}
 			if in.NextToken = page.NextToken; in.NextToken == "" {
 				break
@@ -64,21 +70,21 @@ func (c *Console) overview(ctx context.Context, _ *request) (any, error) {
 	return map[string]any{"authorities": rows}, nil
 }
 
-func (c *Console) overviewRow(ctx context.Context, a *pca.CertificateAuthority, shared bool) (*OverviewRow, error) {
+func (c *Console) summary(ctx context.Context, a *pca.CertificateAuthority, shared bool) (*Summary, error) {
 	arn, err := pca.ParseCAARN(a.Arn, c.cfg.API.Partition)
 	if err != nil {
 		return nil, err
 	}
-	row := &OverviewRow{Authority: a, Shared: shared}
+	out := &Summary{Authority: a}
 	// How much another account issues is no part of what it shares.
 	if !shared {
-		row.Issued, row.Revoked = c.counts(ctx, arn)
+		out.Issued, out.Revoked = c.counts(ctx, arn)
 	}
-	if row.LastReport, err = c.lastReport(ctx, arn); err != nil {
+	if out.LastReport, err = c.lastReport(ctx, arn); err != nil {
 		return nil, err
 	}
-	row.ReportAllowed, err = c.reportAllowed(ctx, arn)
-	return row, err
+	out.ReportAllowed, err = c.reportAllowed(ctx, arn)
+	return out, err
 }
 
 // counts are what a CA issued and revoked; nil while the inventory cannot tell.

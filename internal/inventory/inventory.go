@@ -111,30 +111,34 @@ type Counts struct {
 
 // Day counts what happened on a day, in UTC.
 type Day struct {
-	Date            string // 2006-01-02
-	Issued, Revoked uint64
+	Date    string `json:"date"` // 2006-01-02
+	Issued  uint64 `json:"issued"`
+	Revoked uint64 `json:"revoked"`
 }
 
 // DayCount counts certificates by a day, in UTC.
 type DayCount struct {
-	Date  string // 2006-01-02
-	Count uint64
+	Date  string `json:"date"` // 2006-01-02
+	Count uint64 `json:"count"`
 }
 
 // NameCount counts certificates by a name.
 type NameCount struct {
-	Name  string
-	Count uint64
+	Name  string `json:"name"`
+	Count uint64 `json:"count"`
 }
 
 // Statistics tells of all certificates of a CA.
 type Statistics struct {
-	Issued, Revoked uint64
-	Valid, Expired  uint64 // of those that are not revoked; one counts as expired from the end of that hour on
-	Behind          uint64 // entries of the log that are not counted yet
+	Issued  uint64 `json:"issued"`
+	Revoked uint64 `json:"revoked"`
+	// Of those that are not revoked; one counts as expired from the end of that hour on.
+	Valid   uint64 `json:"valid"`
+	Expired uint64 `json:"expired"`
+	Behind  uint64 `json:"behind"` // entries of the log that are not counted yet
 
-	PerDay        []Day       // the last 90 days, today last
-	Expiring      []DayCount  // today and the next 90 days: what is neither revoked nor expired
-	Templates     []NameCount // most first
-	KeyAlgorithms []NameCount // most first
+	PerDay        []Day       `json:"perDay"`    // the last 90 days, today last
+	Expiring      []DayCount  `json:"expiring"`  // today and the next 90 days: what is neither revoked nor expired
+	Templates     []NameCount `json:"templates"` // most first
+	KeyAlgorithms []NameCount `json:"keyAlgorithms"`
 }

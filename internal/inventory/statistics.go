@@ -49,13 +49,15 @@ func (s *Statistics) perDay(ctx context.Context, c *conn, log, today int64) erro
 	}
 	return c.each(ctx, func(rows *sql.Rows) error {
 		var kind, key, n int64
-		err := rows.Scan(&kind, &key, &n)
+		if err := rows.Scan(&kind, &key, &n); err != nil {
+			return err
+		}
 		if kind == countIssued {
 			s.PerDay[key-first].Issued = uint64(n)
 		} else {
 			s.PerDay[key-first].Revoked = uint64(n)
 		}
-		return err
+		return nil
 	}, "SELECT kind, key, n FROM counter WHERE log = ? AND kind IN (?, ?) AND key >= ? AND key <= ?", log, countIssued, countRevoked, first, today)
 }
 
@@ -67,21 +69,24 @@ func (s *Statistics) expiring(ctx context.Context, c *conn, log, now int64) erro
 	}
 	return c.each(ctx, func(rows *sql.Rows) error {
 		var key, n int64
-		err := rows.Scan(&key, &n)
+		if err := rows.Scan(&key, &n); err != nil {
+			return err
+		}
 		if key < thisHour {
 			s.Expired += uint64(n)
-			return err
+			return nil
 		}
 		s.Valid += uint64(n)
 		if d := floor(key*hour, day) - today; d <= statisticsDays {
 			s.Expiring[d].Count += uint64(n)
 		}
-		return err
+		return nil
 	}, "SELECT key, n FROM counter WHERE log = ? AND kind = ?", log, countExpiring)
 }
 
 // names reads the counters of a kind that counts by name.
 func (c *conn) names(ctx context.Context, log, kind int64) (list []NameCount, err error) {
+	list = []NameCount{}
 	err = c.each(ctx, func(rows *sql.Rows) error {
 		var one NameCount
 		err := rows.Scan(&one.Name, &one.Count)
