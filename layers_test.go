@@ -42,10 +42,12 @@ var floors = map[string]int{
 
 	"internal/auditreport": 3,
 	"internal/auditlog":    3,
-	"internal/fsck":        3,
+	"internal/crl":         3,
+	"internal/ocsp":        3,
 
 	"internal/server":  4,
 	"internal/console": 4,
+	"internal/fsck":    4,
 
 	"internal/bench": 5, // starts and seeds servers for those below
 

@@ -77,6 +77,18 @@ type Overview interface {
 	CountCertificates(ctx context.Context, ca string) (int64, error)
 }
 
+// CRLs are the revocation lists that certificates are bound to; *crl.Service is
+// them. Errors for the caller are *pca.Error.
+type CRLs interface {
+	// Check refuses a configuration whose bucket the CA cannot write. rec
+	// has the configuration as it is to be.
+	Check(ctx context.Context, rec *store.CertificateAuthority) error
+	// Bind gives the CA's open CRL a place for one more certificate: the number
+	// for its row and the URI of its distribution point, empty when the
+	// configuration omits the extension. rec's configuration has CRLs enabled.
+	Bind(ctx context.Context, rec *store.CertificateAuthority) (crl int64, uri string, err error)
+}
+
 // Caller is who sent a request.
 type Caller struct {
 	Account    string // 12 digits; the account that a report names as the requester
@@ -107,6 +119,18 @@ type Config struct {
 	Certificates Certificates
 	Entries      Log
 	Keys         Keys
+
+	// CRLs and OCSPURL are what relying parties learn of revocations from: the
+	// URL for certificates of a CA whose configuration has OCSP enabled and no
+	// name of its own. Nil: not to be switched on.
+	CRLs    CRLs
+	OCSPURL func() string
+	// Changed is called with the record of a CA that was made or loaded or has
+	// changed, and Revoked with the serial number of a certificate before its
+	// revocation is answered, both while the CA is locked: they are quick, and
+	// call nothing of this Service. Nil: nobody.
+	Changed func(rec *store.CertificateAuthority)
+	Revoked func(ca string, serial []byte)
 
 	// Caller tells who sent the request that ctx belongs to.
 	Caller func(ctx context.Context) Caller

@@ -95,6 +95,9 @@ func (i *Issuer) Validity() (serial []byte, notBefore, notAfter time.Time) {
 	return i.serial, i.notBefore, i.notAfter
 }
 
+// Certificate is the DER of the CA certificate; nil when there is none.
+func (i *Issuer) Certificate() []byte { return i.cfg.Certificate }
+
 func encodeAuthorityKeyID(id []byte) ([]byte, error) {
 	value, err := asDER(func(b *cryptobyte.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { addString(b, asn1.Tag(0).ContextSpecific(), string(id)) })

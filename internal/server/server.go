@@ -43,6 +43,15 @@ type Config struct {
 	// operations, rules, limits and logs it shares, with the server's metrics.
 	// Nil: there is nothing.
 	Console func(api awsjson.Config) (http.Handler, error)
+	// OCSP answers requests at /ocsp and below it, those at / with the content
+	// type of OCSP, and GET requests below / that are the DER of one in base64
+	// . Nil: there is nothing.
+	OCSP http.Handler
+	// CRL serves /crl/<bucket>/<key>: the newest of every CRL, whatever became of
+	// its bucket. Nil: there is nothing.
+	CRL http.Handler
+	// Revocation is the route of what lies below /revocation/, as AuditLog is.
+	Revocation func(*http.Request) (awsjson.Route, error)
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
 	Ready func(ctx context.Context) bool

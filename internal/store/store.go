@@ -101,6 +101,7 @@ type Certificate struct {
 	Index      uint64 // of the issue entry; set by the store at commit
 	Generation int64  // of the CA certificate that signed it; 0 for a self-signed one
 	NotAfter   time.Time
+	CRL        int64 // ID of the CRL that it is bound to, whose count it adds to; 0: none
 	DER        []byte
 }
 
@@ -116,10 +117,99 @@ type Revocation struct {
 	RevokeIndex uint64 // of the revoke entry; set by the store at commit
 	Time        int64  // milliseconds since the epoch, as in the entry
 	Reason      uint8  // CRLReason
+
+	// What CRLs need of the certificate; written, and read by Revoked alone.
+	Serial   []byte
+	NotAfter time.Time
+	CRL      int64 // as in the certificate's row
 }
 
 // LogRow marks a row of the log's transaction.
 func (*Revocation) LogRow() {}
+
+// Revoked is a revoked certificate as a CRL lists it.
+type Revoked struct {
+	Serial      []byte // big-endian without leading zeros
+	NotAfter    int64  // milliseconds since the epoch, as Time
+	Time        int64
+	Reason      uint8
+	RevokeIndex uint64
+	CRL         int64
+}
+
+// CRL is one revocation list of a CA: where it is written, and how far it has
+// come. A CA gets another one when its configuration changes, and a partitioned
+// one when a partition is full; the old ones are kept up to date for as long as
+// certificates refer to them.
+type CRL struct {
+	CA string
+	ID int64 // 1, 2, ...; Certificate.CRL names it
+
+	Name        string // of the partition, 11 letters and digits; empty in a list of all certificates
+	Partitioned bool   // lists the certificates that are bound to it alone, and says so (IssuingDistributionPoint)
+	Open        bool   // new certificates are bound to it; at most one of a CA
+	Active      bool   // kept up to date
+	Bucket, Key string
+	ACL         pca.S3ObjectAcl
+	URI         string // of its distribution point, byte for byte as certificates have it
+	Days        int    // ExpirationInDays
+
+	// Kept by the rows of certificates and revocations, not by UpdateCRL.
+	Certificates int64     // bound to it
+	NotAfter     time.Time // the latest of theirs
+	RevokeIndex  uint64    // of the newest revocation that it is to list; 0: none
+	ChangedAt    time.Time // of the oldest revocation that Base did not list when it was accepted
+
+	Base, Delta SignedCRL
+	// Due is when something is to be done with it: earlier when a certificate
+	// or a revocation came; zero: nothing.
+	Due      time.Time
+	Failures int64 // to write, one after the other; 0 after a success
+	FailedAt time.Time
+	Failure  string // the last one's reason, in words
+	Version  int64  // counts calls of UpdateCRL
+}
+
+// SignedCRL is the newest CRL of its kind that was signed, and has an entry in the log.
+type SignedCRL struct {
+	Number      int64     // CRLNumber: milliseconds since the epoch, the time of its making; 0: there is none
+	BaseNumber  int64     // of a delta CRL
+	Index       uint64    // of its log entry
+	Covered     uint64    // it is a reading of the log's first Covered entries
+	Since       time.Time // certificates that expired before are not listed
+	NextUpdate  time.Time
+	Entries     uint64
+	Bytes       int64
+	SHA256      []byte
+	Certificate int64     // Generation of the CA certificate whose name it has
+	WrittenAt   time.Time // zero: not in the bucket
+}
+
+// SignedCRLRow makes a SignedCRL durable with its crl entry. Index is set by the
+// store at commit. A CRL that somebody else changed since (Version) is an
+// ErrConflict of the row.
+type SignedCRLRow struct {
+	CRL   *CRL // with Base or Delta, Due and Failures as they are to be; Version as it was read
+	Delta bool
+}
+
+// LogRow marks a row of the log's transaction.
+func (*SignedCRLRow) LogRow() {}
+
+// Responder is a certificate that signs OCSP responses for a CA (RFC 6960
+// 4.2.2.2). It is a row of the entry that issued it, beside the Certificate.
+type Responder struct {
+	CA         string
+	Serial     []byte
+	Index      uint64 // of the issue entry; set by the store at commit
+	Generation int64  // of the CA certificate that signed it
+	KeyID      string // name of the key in the keystore
+	NotBefore  time.Time
+	NotAfter   time.Time
+}
+
+// LogRow marks a row of the log's transaction.
+func (*Responder) LogRow() {}
 
 // Token reserves an idempotency token until Expires (api.md 6); one that is
 // reserved already and not expired at Now is an ExistsError with its Value. It
