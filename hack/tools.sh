@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests talk to, where they are missing: the aws
-# CLI, boto3, OpenSSL, strace, a Java runtime, Node.js, Chromium (Debian packages),
-# a second OpenSSL that has ML-DSA, the AWS SDK for JavaScript, what the console is
-# built with and a newer Node.js for it (npm), and versitygw, a foreign S3 server (Go
-# module). Usage: tools.sh DIR VERSITYGW-MODULE; tools.sh DIR installs no more than
-# `make console` needs.
+# CLI, boto3, OpenSSL, GnuTLS, NSS, strace, a Java runtime, Node.js, Chromium
+# (Debian packages), a second OpenSSL that has ML-DSA, the AWS SDK for JavaScript,
+# what the console is built with and a newer Node.js for it (npm), and versitygw, a
+# foreign S3 server (Go module). Usage: tools.sh DIR VERSITYGW-MODULE; tools.sh DIR
+# installs no more than `make console` needs.
 set -euo pipefail
 dir=$1 versitygw=${2:-}
 nodejs=22.23.3
@@ -30,6 +30,8 @@ if [[ -n $versitygw ]]; then
 	command -v aws >/dev/null || missing+=(awscli)
 	python3 -c 'import boto3' 2>/dev/null || missing+=(python3-boto3)
 	command -v openssl >/dev/null || missing+=(openssl)
+	command -v certtool >/dev/null && command -v ocsptool >/dev/null || missing+=(gnutls-bin)
+	command -v crlutil >/dev/null && command -v vfychain >/dev/null || missing+=(libnss3-tools)
 	command -v strace >/dev/null || missing+=(strace)
 	command -v java >/dev/null || missing+=(default-jdk-headless)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
