@@ -221,7 +221,7 @@ func (h *house) wire() error {
 				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
 			},
 		},
-		AuditLog: h.logEndpoints().Route, AuditLogRates: ofAuditLog(rates),
+		AuditLog: h.logEndpoints().Route, PathRates: ofPaths(rates),
 		Query: h.queryServices(), Resource: h.resource,
 		Registry: h.registry,
 		Others:   []awsjson.Config{h.organizationsService()},

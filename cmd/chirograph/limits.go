@@ -95,16 +95,16 @@ func parseThrottle(s string) (map[string]awsjson.Rate, error) {
 	return rates, nil
 }
 
-// ofAuditLog takes the rates of the audit logs' endpoints out of rates.
-func ofAuditLog(rates map[string]awsjson.Rate) map[string]awsjson.Rate {
-	logs := map[string]awsjson.Rate{}
+// ofPaths takes the rates of the server's own paths out of rates.
+func ofPaths(rates map[string]awsjson.Rate) map[string]awsjson.Rate {
+	paths := map[string]awsjson.Rate{}
 	for name, r := range rates {
 		if strings.HasPrefix(name, "pcaaudit:") {
-			logs[name] = r
+			paths[name] = r
 			delete(rates, name)
 		}
 	}
-	return logs
+	return paths
 }
 
 // checkLimits refuses limits that cannot be read.

@@ -78,6 +78,7 @@ type serveConfig struct {
 	segmentConfig
 	witnessConfig
 	consoleConfig
+	revocationConfig
 
 	now func() time.Time // of certificate authorities and sessions, in tests; nil: time.Now
 }
@@ -104,6 +105,7 @@ func defaultServeConfig() serveConfig {
 		segmentConfig:            segmentConfig{Segments: true},
 		witnessConfig:            defaultWitnessConfig(),
 		consoleConfig:            defaultConsoleConfig(),
+		revocationConfig:         defaultRevocationConfig(),
 	}
 }
 
@@ -193,6 +195,7 @@ at the next start.`,
 	cfg.segmentConfig.flags(cmd)
 	cfg.witnessConfig.flags(cmd)
 	cfg.consoleConfig.flags(cmd)
+	cfg.revocationConfig.flags(cmd)
 	choices(cmd, "log-level", "debug", "info", "warn", "error")
 	choices(cmd, "log-format", "text", "json")
 	choices(cmd, "audit-preflight", string(bucket.PreflightOff), string(bucket.PreflightHead), string(bucket.PreflightWrite))
@@ -244,6 +247,9 @@ func (c *serveConfig) check() error {
 		return err
 	}
 	if err := c.consoleConfig.check(c.PublicURL); err != nil {
+		return err
+	}
+	if err := c.revocationConfig.check(); err != nil {
 		return err
 	}
 	for _, l := range []struct{ flag, address string }{{"--listen", c.Listen}, {"--s3-listen", c.S3Listen}} {

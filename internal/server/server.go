@@ -34,11 +34,11 @@ type Config struct {
 	// Others are more services of the API's protocol, such as Organizations.
 	// They know callers and write logs as the API does.
 	Others []awsjson.Config
-	// AuditLog is the route of what lies below /audit-log/, and AuditLogRates
-	// are its rates by action. It knows callers, decides and writes logs as the
-	// API does. Nil: there is nothing.
-	AuditLog      func(*http.Request) (awsjson.Route, error)
-	AuditLogRates map[string]awsjson.Rate
+	// AuditLog and Revocation are the routes of what lies below /audit-log/ and
+	// /revocation/, and PathRates are their rates by action. They know callers,
+	// decide and write logs as the API does. Nil: there is nothing.
+	AuditLog, Revocation func(*http.Request) (awsjson.Route, error)
+	PathRates            map[string]awsjson.Rate
 	// Console makes what lies at /console and below it. It gets API, whose
 	// operations, rules, limits and logs it shares, with the server's metrics.
 	// Nil: there is nothing.
@@ -50,8 +50,6 @@ type Config struct {
 	// CRL serves /crl/<bucket>/<key>: the newest of every CRL, whatever became of
 	// its bucket. Nil: there is nothing.
 	CRL http.Handler
-	// Revocation is the route of what lies below /revocation/, as AuditLog is.
-	Revocation func(*http.Request) (awsjson.Route, error)
 	// Ready says whether the server serves; GET /healthz answers 503 until it
 	// does. Nil: always.
 	Ready func(ctx context.Context) bool
@@ -68,7 +66,9 @@ type server struct {
 	query   *awsquery.Handler
 	others  map[string]*awsjson.Handler // by prefix of X-Amz-Target
 	logs    *awsjson.Plain              // nil: none
-	console http.Handler                // nil: none
+	lists   *awsjson.Plain              // of revocations; nil: none
+	public  *Relying
+	console http.Handler // nil: none
 	metrics http.Handler
 	cfg     Config
 }
@@ -113,17 +113,22 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	cfg.API.Observe = observe
 	s := &server{
-		cfg: cfg, others: map[string]*awsjson.Handler{},
+		cfg: cfg, public: &Relying{OCSP: cfg.OCSP, CRL: cfg.CRL}, others: map[string]*awsjson.Handler{},
 		metrics: promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{Registry: cfg.Registry}),
 	}
 	var err error
 	if s.api, err = awsjson.New(cfg.API); err != nil {
 		return nil, err
 	}
+	paths := cfg.API
+	paths.Rates = cfg.PathRates
 	if cfg.AuditLog != nil {
-		logs := cfg.API
-		logs.Rates = cfg.AuditLogRates
-		if s.logs, err = awsjson.NewPlain(logs, cfg.AuditLog); err != nil {
+		if s.logs, err = awsjson.NewPlain(paths, cfg.AuditLog); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Revocation != nil {
+		if s.lists, err = awsjson.NewPlain(paths, cfg.Revocation); err != nil {
 			return nil, err
 		}
 	}
@@ -160,8 +165,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.health(w, r)
 	case r.URL.Path == "/metrics" && read && s.mayReadMetrics(r):
 		s.metrics.ServeHTTP(w, r)
+	case s.public.handler(r) != nil:
+		s.public.ServeHTTP(w, r)
 	case s.logs != nil && strings.HasPrefix(r.URL.Path, "/audit-log/"):
 		s.logs.ServeHTTP(w, r)
+	case s.lists != nil && strings.HasPrefix(r.URL.Path, "/revocation/"):
+		s.lists.ServeHTTP(w, r)
 	case s.console != nil && (r.URL.Path == "/console" || strings.HasPrefix(r.URL.Path, "/console/")):
 		s.console.ServeHTTP(w, r)
 	case r.URL.Path == "/" && awsquery.IsRequest(r):
