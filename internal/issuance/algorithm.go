@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"hash"
 	"math/big"
 	"slices"
 	"strings"
@@ -168,27 +169,35 @@ func algorithmFor(name pca.SigningAlgorithm, key crypto.PublicKey) (signatureAlg
 	return a, nil
 }
 
-// messageDigest is what a signer of that key is given: the hash of the
-// message; for SM2 the SM3 hash over the message and the signer's default
-// user id, curve and key (GB/T 32918.2); for schemes that hash by themselves
-// the message.
+// messageDigest is what a signer of that key is given: the hash of messageHash;
+// for schemes that hash by themselves the message.
 func messageDigest(key crypto.PublicKey, hash crypto.Hash, message []byte) ([]byte, error) {
-	if hash != 0 {
-		h := hash.New()
-		h.Write(message)
-		return h.Sum(make([]byte, 0, 64)), nil
+	h, err := messageHash(key, hash)
+	if h == nil || err != nil {
+		return message, err
 	}
-	if k, ok := key.(*ecdsa.PublicKey); ok && sm2.IsSM2PublicKey(k) {
-		za, err := sm2.CalculateZA(k, []byte(userSM2))
-		if err != nil {
-			return nil, fmt.Errorf("hashing for SM2: %w", err)
-		}
-		h := sm3.New()
-		h.Write(za)
-		h.Write(message)
-		return h.Sum(nil), nil
+	h.Write(message)
+	return h.Sum(make([]byte, 0, 64)), nil
+}
+
+// messageHash is what messages to be signed with a key are hashed by: for SM2
+// SM3, begun with the signer's default user id, curve and key (GB/T 32918.2);
+// nil for schemes that hash by themselves.
+func messageHash(key crypto.PublicKey, h crypto.Hash) (hash.Hash, error) {
+	if h != 0 {
+		return h.New(), nil
 	}
-	return message, nil
+	k, ok := key.(*ecdsa.PublicKey)
+	if !ok || !sm2.IsSM2PublicKey(k) {
+		return nil, nil
+	}
+	za, err := sm2.CalculateZA(k, []byte(userSM2))
+	if err != nil {
+		return nil, fmt.Errorf("hashing for SM2: %w", err)
+	}
+	s := sm3.New()
+	s.Write(za)
+	return s, nil
 }
 
 // sign signs message and gives the DER SEQUENCE {message, algorithm, signature}
@@ -270,6 +279,12 @@ var (
 // verifySignature checks a signature under a DER AlgorithmIdentifier and tells
 // the hash that it rests on: 0 when the algorithm hashes by itself.
 func verifySignature(key crypto.PublicKey, identifier, message, signature []byte) (crypto.Hash, error) {
+	return verifyDigest(key, identifier, signature, func(h crypto.Hash) ([]byte, error) { return messageDigest(key, h, message) })
+}
+
+// verifyDigest is verifySignature of a message that digestOf hashes, as
+// messageDigest does.
+func verifyDigest(key crypto.PublicKey, identifier, signature []byte, digestOf func(crypto.Hash) ([]byte, error)) (crypto.Hash, error) {
 	s := cryptobyte.String(identifier)
 	var body, oid cryptobyte.String
 	if !s.ReadASN1(&body, asn1.SEQUENCE) || !s.Empty() || !body.ReadASN1(&oid, asn1.OBJECT_IDENTIFIER) {
@@ -322,9 +337,9 @@ func verifySignature(key crypto.PublicKey, identifier, message, signature []byte
 	if fits == nil || !fits(key) || !noParameters {
 		return 0, errAlgorithm
 	}
-	digest, err := messageDigest(key, hash, message)
+	digest, err := digestOf(hash)
 	if err != nil {
-		return 0, errSignature
+		return 0, err
 	}
 	var valid bool
 	switch key := key.(type) {
@@ -335,9 +350,9 @@ func verifySignature(key crypto.PublicKey, identifier, message, signature []byte
 			valid = ecdsa.VerifyASN1(key, digest, signature)
 		}
 	case *mldsa.PublicKey:
-		valid = mldsa.Verify(key, message, signature, nil) == nil
+		valid = mldsa.Verify(key, digest, signature, nil) == nil
 	case ed25519.PublicKey:
-		valid = ed25519.Verify(key, message, signature)
+		valid = ed25519.Verify(key, digest, signature)
 	case *rsa.PublicKey:
 		if pss != nil {
 			valid = rsa.VerifyPSS(key, hash, digest, signature, pss) == nil

@@ -2,13 +2,9 @@ package issuance
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/rand"
 	"fmt"
 	"hash"
-
-	"github.com/emmansun/gmsm/sm2"
-	"github.com/emmansun/gmsm/sm3"
 
 	"chirograph.dev/internal/pca"
 )
@@ -30,17 +26,8 @@ func NewMessage(public crypto.PublicKey, algorithm pca.SigningAlgorithm) (*Messa
 		return nil, err
 	}
 	m := &Message{public: public, algorithm: a}
-	k, isEC := public.(*ecdsa.PublicKey)
-	switch {
-	case a.hash != 0:
-		m.hash = a.hash.New()
-	case isEC && sm2.IsSM2PublicKey(k):
-		za, err := sm2.CalculateZA(k, []byte(userSM2))
-		if err != nil {
-			return nil, fmt.Errorf("hashing for SM2: %w", err)
-		}
-		m.hash = sm3.New()
-		m.hash.Write(za)
+	if m.hash, err = messageHash(public, a.hash); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
