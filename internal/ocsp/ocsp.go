@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,8 +32,11 @@ type Records interface {
 // Authorities are the CAs; *ca.Service is them.
 type Authorities interface {
 	Authority(ctx context.Context, id string) (ca.Authority, error)
-	// IssueResponder signs a responder certificate for the key with the id.
-	IssueResponder(ctx context.Context, id, keyID string, notAfter time.Time) (*store.Responder, []byte, error)
+	// IssueResponder signs a responder certificate for the key r.KeyID, in the
+	// name of the installed certificate r.Generation of the CA r.CA (an older one
+	// than the newest has another name at times: R-65). r.NotAfter is when it is
+	// to end at the latest; the rest of r is set.
+	IssueResponder(ctx context.Context, r *store.Responder) (der []byte, err error)
 }
 
 // Keys makes, finds and destroys private keys; *keystore.Store is one.
@@ -70,3 +74,29 @@ type Config struct {
 type Service struct {
 	cfg Config
 }
+
+// New makes a Service that knows all CAs there are. Of cfg, Status needs Records
+// and Now alone; to serve and to Run the rest is needed.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Service{cfg: cfg}, nil
+}
+
+// Changed tells of a CA that was made, was loaded or has changed (ca.Config).
+func (s *Service) Changed(rec *store.CertificateAuthority) {}
+
+// Revoked tells of a committed revocation (ca.Config): no answer that was made
+// before it is given after Revoked returns.
+func (s *Service) Revoked(ca string, serial []byte) {}
+
+// Run renews responder certificates and destroys the keys of expired ones until
+// ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// ServeHTTP answers a request.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
