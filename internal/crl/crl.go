@@ -11,12 +11,10 @@ import (
 	"context"
 	"crypto"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"chirograph.dev/internal/awsjson"
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/certlog"
@@ -89,11 +87,3 @@ type Config struct {
 // DefaultPartitionSize keeps a partition below 1 MB when all of its certificates
 // are revoked: 49 bytes each with a serial number of 16 octets and a reason.
 const DefaultPartitionSize = 20000
-
-// Service makes and writes lists. Safe for concurrent use. It is a ca.CRLs.
-type Service struct {
-	cfg Config
-}
-
-// Route takes requests below /revocation/ apart; it is the route of an awsjson.Plain.
-type route = func(*http.Request) (awsjson.Route, error)

@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"crypto"
 	"time"
 )
 
@@ -12,6 +13,11 @@ type Certificate struct {
 	NotAfter  time.Time
 	Subject   []byte // as audit reports print it
 	SPKI      []byte // DER SubjectPublicKeyInfo
+
+	// What those copy who sign for its holder.
+	RawSubject    []byte // DER Name
+	KeyIdentifier []byte // what their AuthorityKeyIdentifier says
+	PublicKey     crypto.PublicKey
 
 	parsed *certificate
 }
@@ -26,7 +32,10 @@ func ReadCertificate(der []byte) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Certificate{Serial: c.serial, NotBefore: c.notBefore, NotAfter: c.notAfter, Subject: subject, SPKI: c.rawSPKI, parsed: c}, nil
+	return &Certificate{
+		Serial: c.serial, NotBefore: c.notBefore, NotAfter: c.notAfter, Subject: subject, SPKI: c.rawSPKI,
+		RawSubject: c.rawSubject, KeyIdentifier: c.keyIdentifier(), PublicKey: c.publicKey, parsed: c,
+	}, nil
 }
 
 // SignedBy checks the certificate's signature with a DER SubjectPublicKeyInfo.
