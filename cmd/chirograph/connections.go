@@ -12,17 +12,16 @@ const otherDescriptors = 256
 
 // fitConnections lowers the number of connections of each address to what the
 // process may open.
-func fitConnections(max int) int {
+func fitConnections(max, addresses int) int {
 	var files syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) != nil {
 		return max
 	}
-	const addresses = 2
-	room := files.Cur / addresses
+	room := files.Cur / uint64(addresses)
 	if room <= otherDescriptors { // a tiny limit: half of it
 		return min(max, int(room/2)+1)
 	}
-	return int(min(uint64(max), room-otherDescriptors/addresses))
+	return int(min(uint64(max), room-otherDescriptors/uint64(addresses)))
 }
 
 // boundedListener has at most so many connections open. The next one waits in

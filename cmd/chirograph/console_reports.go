@@ -63,7 +63,7 @@ func (h *house) reportLink(ctx context.Context, r *store.AuditReport, suffix str
 	if err != nil {
 		return "", err
 	}
-	client, err := bucket.New(bucket.Config{Endpoint: *h.s3URL.Load(), Region: h.cfg.Region, Credentials: sessionCredentials(c.AccessKeyId, c.SecretAccessKey, c.SessionToken)})
+	client, err := bucket.New(bucket.Config{Endpoint: h.where.Load().S3, Region: h.cfg.Region, Credentials: sessionCredentials(c.AccessKeyId, c.SecretAccessKey, c.SessionToken)})
 	if err != nil {
 		return "", fmt.Errorf("the address of the buckets (--s3-public-url): %w", err)
 	}

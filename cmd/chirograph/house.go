@@ -54,13 +54,14 @@ type house struct {
 
 	inventory *inventory.Index // nil: no console
 
-	s3URL        atomic.Pointer[string] // where clients reach the buckets; known before the house serves
+	where        atomic.Pointer[endpoints] // known before the house serves
 	destinations sync.Mutex
 	elsewhere    *bucket.Client // of an external destination; nil before its first use
 	beside       *bucket.Client // of the segments in it
 
 	registry *prometheus.Registry
 	api, s3  http.Handler
+	relying  server.Relying
 	ready    atomic.Bool
 }
 
@@ -446,7 +447,7 @@ func (h *house) embeddedConfig(account, caARN string) bucket.Config {
 // returns the path of the credentials. The files follow the addresses at every
 // start; profiles that somebody added stay.
 func (h *house) writeClientFiles(where endpoints) (string, error) {
-	h.s3URL.Store(&where.S3)
+	h.where.Store(&where)
 	config, credentials, err := clientFiles(h.dataDir)
 	if err != nil {
 		return "", err

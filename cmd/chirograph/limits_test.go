@@ -199,7 +199,7 @@ func TestMaxConnections(t *testing.T) {
 			t.Fatalf("connection %d: %v", bound+n, err)
 		}
 	}
-	if fit := fitConnections(1 << 40); fit < 1 || fit >= 1<<40 {
+	if fit := fitConnections(1<<40, 2); fit < 1 || fit >= 1<<40 {
 		t.Errorf("the process may open files for %d connections", fit)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"strings"
@@ -37,7 +38,7 @@ func (c *revocationConfig) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.CRLURL, "crl-url", "", "URL of the CRLs that certificates carry, with {bucket}, {region} and {key}, such as http://crl.example.com/{bucket}/{key}; a CA's CustomCname goes before it (default: where this server or --destination has them)")
 	f.StringVar(&c.OCSPURL, "ocsp-url", "", "URL of the OCSP responder that certificates carry, such as http://ocsp.example.com; a CA's OcspCustomCname goes before it (default: this server's)")
-	f.StringVar(&c.RevocationListen, "revocation-listen", "", "address of CRLs and OCSP alone, over plain HTTP, which may be shown to other machines; the URLs in certificates then lead there (default: none; both are served on --listen)")
+	f.StringVar(&c.RevocationListen, "revocation-listen", "", "address of CRLs and OCSP alone, over plain HTTP, which may be shown to other machines; the URLs of OCSP, and of CRLs in the embedded buckets, then lead there (default: none; both are served on --listen)")
 	f.DurationVar(&c.CRLDelay, "crl-delay", 0, "how long revocations are gathered before the CRL that has them is made; at most 30m")
 	f.BoolVar(&c.CRLDelta, "crl-delta", false, "make delta CRLs within seconds of a revocation, and the CRLs that they add to within 30 minutes")
 	f.Int64Var(&c.CRLPartition, "crl-partition-certificates", c.CRLPartition, "certificates of one CRL of a CA whose CRLs are partitioned")
@@ -76,4 +77,45 @@ func (c *revocationConfig) check() error {
 		return usageError("", "--revocation-listen %q is not an address such as 0.0.0.0:8080", c.RevocationListen)
 	}
 	return nil
+}
+
+// plainURL is a URL for relying parties, who use no TLS.
+func plainURL(u string) string {
+	if rest, ok := strings.CutPrefix(u, "https://"); ok {
+		return "http://" + rest
+	}
+	return u
+}
+
+// forRelying is where this server has CRLs and OCSP.
+func (e *endpoints) forRelying() string { return cmp.Or(e.Relying, plainURL(e.API)) }
+
+// ocspURL is the URL of OCSP in certificates of CAs that have no name of their own for it.
+func (h *house) ocspURL() string {
+	return cmp.Or(h.cfg.OCSPURL, h.where.Load().forRelying()+"/ocsp")
+}
+
+// crlURL is the URL of a CRL in certificates of CAs that have no name of their
+// own for it; private says that the bucket lets nobody read it.
+func (h *house) crlURL(bucket, key string, private bool) string {
+	where, path := h.where.Load(), (&url.URL{Path: key}).EscapedPath()
+	region := h.destinationRegion()
+	switch {
+	case h.cfg.CRLURL != "":
+		return strings.NewReplacer("{bucket}", bucket, "{region}", region, "{key}", path).Replace(h.cfg.CRLURL)
+	case h.cfg.Destination == "aws":
+		host := "s3." + region + ".amazonaws.com"
+		if strings.HasPrefix(region, "cn-") {
+			host += ".cn"
+		}
+		if strings.Contains(bucket, ".") {
+			return "http://" + host + "/" + bucket + "/" + path
+		}
+		return "http://" + bucket + "." + host + "/" + path
+	case h.cfg.Destination != "embedded":
+		return plainURL(strings.TrimSuffix(h.cfg.Destination, "/")) + "/" + bucket + "/" + path
+	case private || where.Relying != "":
+		return where.forRelying() + "/crl/" + bucket + "/" + path
+	}
+	return plainURL(where.S3) + "/" + bucket + "/" + path
 }

@@ -276,6 +276,7 @@ func loopback(host string) bool {
 // endpoints tells a person where a started server is.
 type endpoints struct {
 	API, S3       string
+	Relying       string // --revocation-listen; empty: there is none
 	Console       string // for browsers; empty: there is none
 	Destination   string
 	DataDir       string
@@ -293,22 +294,33 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	if err != nil {
 		return err
 	}
-	if fit := fitConnections(cfg.MaxConnections); fit < cfg.MaxConnections {
+	addresses := 2
+	if cfg.RevocationListen != "" {
+		addresses++
+	}
+	if fit := fitConnections(cfg.MaxConnections, addresses); fit < cfg.MaxConnections {
 		log.Warn("fewer connections than --max-connections, since the process may open few files", "connections", fit)
 		cfg.MaxConnections = fit
 	}
 	// Addresses are taken first: a second server on the same address fails
 	// before it touches the data.
-	api, err := listen(ctx, secure, "--listen", cfg.Listen, cfg.MaxConnections)
+	api, err := listen(ctx, "--listen", cfg.Listen, cfg.MaxConnections)
 	if err != nil {
 		return err
 	}
 	defer api.Close()
-	s3, err := listen(ctx, secure, "--s3-listen", cfg.S3Listen, cfg.MaxConnections)
+	s3, err := listen(ctx, "--s3-listen", cfg.S3Listen, cfg.MaxConnections)
 	if err != nil {
 		return err
 	}
 	defer s3.Close()
+	var relying net.Listener
+	if cfg.RevocationListen != "" {
+		if relying, err = listen(ctx, "--revocation-listen", cfg.RevocationListen, cfg.MaxConnections); err != nil {
+			return err
+		}
+		defer relying.Close()
+	}
 
 	h, err := openHouse(ctx, cfg, log)
 	if err != nil {
@@ -317,7 +329,7 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	defer func() { err = errors.Join(err, h.Close()) }()
 
 	where := endpoints{
-		API: publicURL(cfg.PublicURL, cfg, api), S3: publicURL(cfg.S3PublicURL, cfg, s3),
+		API: publicURL(cfg.PublicURL, secure != nil, api), S3: publicURL(cfg.S3PublicURL, secure != nil, s3),
 		DataDir: h.dataDir, MasterKey: h.masterKeyFile, MasterKeyMade: h.masterKeyMade,
 		Destination: "to the buckets of this server",
 	}
@@ -331,19 +343,39 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	default:
 		where.Destination = "to " + cfg.Destination
 	}
+	if relying != nil {
+		where.Relying = publicURL("", false, relying)
+	}
 	if where.Credentials, err = h.writeClientFiles(where); err != nil {
 		return err
 	}
 
 	g, gctx := errgroup.WithContext(ctx)
-	servers := []*http.Server{newHTTPServer(h.api, log), newHTTPServer(h.s3, log)}
-	for i, l := range []net.Listener{api, s3} {
+	var servers []*http.Server
+	serveOn := func(l net.Listener, handler http.Handler) {
+		s := newHTTPServer(handler, log)
+		servers = append(servers, s)
 		g.Go(func() error {
-			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving %s: %w", l.Addr(), err)
 			}
 			return nil
 		})
+	}
+	for _, a := range []struct {
+		l           net.Listener
+		main, plain http.Handler
+	}{{api, h.api, plainAPI(h.relying)}, {s3, h.s3, plainBuckets(h.s3)}} {
+		if secure == nil {
+			serveOn(a.l, a.main)
+			continue
+		}
+		overTLS, plain := byFirstByte(a.l)
+		serveOn(tls.NewListener(overTLS, secure), a.main)
+		serveOn(plain, a.plain)
+	}
+	if relying != nil {
+		serveOn(relying, &h.relying)
 	}
 	g.Go(func() error { return h.run(gctx) })
 	g.Go(func() error {
@@ -382,16 +414,12 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-func listen(ctx context.Context, secure *tls.Config, flag, address string, connections int) (net.Listener, error) {
+func listen(ctx context.Context, flag, address string, connections int) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, &exitError{code: exitFailure, hint: "another program may use the address; choose another with " + flag, err: fmt.Errorf("%s: %w", flag, err)}
 	}
-	l = newBoundedListener(l, connections)
-	if secure != nil {
-		l = tls.NewListener(l, secure)
-	}
-	return l, nil
+	return newBoundedListener(l, connections), nil
 }
 
 // tlsConfig is how both addresses serve HTTPS; nil without a certificate.
@@ -407,12 +435,12 @@ func tlsConfig(cfg serveConfig) (*tls.Config, error) {
 }
 
 // publicURL is the URL for clients on this machine unless one is configured.
-func publicURL(configured string, cfg serveConfig, l net.Listener) string {
+func publicURL(configured string, secure bool, l net.Listener) string {
 	if configured != "" {
 		return strings.TrimSuffix(configured, "/")
 	}
 	scheme := "http"
-	if cfg.TLSCert != "" {
+	if secure {
 		scheme = "https"
 	}
 	host, port, err := net.SplitHostPort(l.Addr().String())
