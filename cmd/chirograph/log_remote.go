@@ -39,24 +39,36 @@ func caID(arn string) (string, error) {
 	return a.CA, nil
 }
 
-// remoteLog is a CA's log on a server. Safe for concurrent use.
-type remoteLog struct {
-	base string // URL of the log's endpoints, with a slash
-	http *http.Client
-	key  string // pinned verifier key; empty: the one that the server names
+// remote is paths of a server that its API's protocol does not have. Safe for
+// concurrent use.
+type remote struct {
+	base   string // URL of the paths, with a slash
+	asking string // what messages say before a path
+	http   *http.Client
 }
 
-func newRemoteLog(cfg aws.Config, ca, key string) (*remoteLog, error) {
+func newRemote(cfg aws.Config, prefix, ca, asking string) (remote, error) {
 	options := acmpca.NewFromConfig(cfg).Options() // what the SDK makes of files and environment
 	endpoint := aws.ToString(options.BaseEndpoint)
 	if endpoint == "" {
-		return nil, usageError("give --endpoint-url, or --data-dir of a local server", "no endpoint is configured, and AWS has no audit logs")
+		return remote{}, usageError("give --endpoint-url, or --data-dir of a local server", "no endpoint is configured, and AWS has no such commands")
 	}
-	return &remoteLog{
-		base: strings.TrimSuffix(endpoint, "/") + auditlog.PathPrefix + ca + "/",
-		http: &http.Client{Transport: signing{cfg, options.HTTPClient, v4.NewSigner()}},
-		key:  key,
+	return remote{
+		base:   strings.TrimSuffix(endpoint, "/") + prefix + ca + "/",
+		asking: asking,
+		http:   &http.Client{Transport: signing{cfg, options.HTTPClient, v4.NewSigner()}},
 	}, nil
+}
+
+// remoteLog is a CA's log on a server. Safe for concurrent use.
+type remoteLog struct {
+	remote
+	key string // pinned verifier key; empty: the one that the server names
+}
+
+func newRemoteLog(cfg aws.Config, ca, key string) (*remoteLog, error) {
+	r, err := newRemote(cfg, auditlog.PathPrefix, ca, "asking for the log's ")
+	return &remoteLog{r, key}, err
 }
 
 // signing is a transport that signs each request as the SDK does.
@@ -92,8 +104,8 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 // attempts are how often a request is tried that the server is too busy for.
 const attempts = 6
 
-// do sends a request below the log's path and gives the body of the answer.
-func (l *remoteLog) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+// do sends a request for a path and gives the body of the answer.
+func (l *remote) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	for n := 1; ; n++ {
 		b, status, err := l.once(ctx, method, path, body)
 		busy := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
@@ -108,13 +120,13 @@ func (l *remoteLog) do(ctx context.Context, method, path string, body []byte) ([
 	}
 }
 
-func (l *remoteLog) once(ctx context.Context, method, path string, body []byte) (answer []byte, status int, err error) {
+func (l *remote) once(ctx context.Context, method, path string, body []byte) (answer []byte, status int, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, l.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, 0, err
 	}
 	doing, _, _ := strings.Cut(path, "?")
-	doing = "asking for the log's " + doing
+	doing = l.asking + doing
 	resp, err := l.http.Do(r)
 	if err != nil {
 		return nil, 0, apiFailure(doing, err)
@@ -145,7 +157,7 @@ func (l *remoteLog) once(ctx context.Context, method, path string, body []byte) 
 	return nil, resp.StatusCode, &exitError{code: exitFailure, hint: hint, err: fmt.Errorf("%s: %s: %s", doing, printable(e.Type), printable(e.Message))}
 }
 
-func (l *remoteLog) get(ctx context.Context, path string) ([]byte, error) {
+func (l *remote) get(ctx context.Context, path string) ([]byte, error) {
 	return l.do(ctx, http.MethodGet, path, nil)
 }
 

@@ -75,11 +75,11 @@ func awsPolicies() []*awsPolicy {
 		{path: "/", name: "AmazonS3ReadOnlyAccess", document: policyOf(allowing(`"*"`, "s3:Get*", "s3:List*")), version: 3},
 		// The product's own: of the log's checkpoints and proofs, nothing else
 		// (access.md 5); and AWS' policies for auditors and for everything with
-		// the proofs that AWS does not have (A-42). To change or recover a log's
-		// key is for administrators.
+		// the proofs that AWS does not have (A-42), and to have CRLs made at once.
+		// To change or recover a log's key is for administrators.
 		{path: "/chirograph/", name: "PCAWitness", document: witness, version: 1},
 		{path: "/chirograph/", name: "PCAAuditor", document: policyOf(append(audits, evidence)...), version: 1},
-		{path: "/chirograph/", name: "PCAFullAccess", document: policyOf(allowing(`"*"`, "acm-pca:*"), evidence), version: 1},
+		{path: "/chirograph/", name: "PCAFullAccess", document: policyOf(allowing(`"*"`, "acm-pca:*"), evidence, allowing(anyCA, "pcaaudit:PublishCRL")), version: 1},
 	}
 	for i, p := range list {
 		p.id, p.updated = fmt.Sprintf("ANPACHIROGRAPH%06d", i+1), current
