@@ -285,7 +285,7 @@ func (h *house) revoke(index uint64, reason uint8) {
 	h.entries(index, index+1, func(_ uint64, e *certlog.Entry) { serial = bytes.Clone(e.Serial) })
 	at := time.Now().UnixMilli()
 	h.append(testCA, certlog.Entry{Type: certlog.TypeRevoke, Time: at, Serial: serial, IssueIndex: index, Reason: reason},
-		&store.Revocation{CA: testCA, IssueIndex: index, Time: at, Reason: reason})
+		&store.Revocation{CA: testCA, IssueIndex: index, Time: at, Reason: reason, Serial: serial})
 }
 
 func (h *house) entries(lo, hi uint64, f func(uint64, *certlog.Entry)) {
@@ -334,7 +334,7 @@ func (h *house) seed(size int, rnd *rand.Rand, revoked float64, subject func() s
 				alive = alive[:len(alive)-1]
 				reason := []uint8{0, 1, 2, 3, 4, 5, 9, 10}[rnd.IntN(8)]
 				e = certlog.Entry{Type: certlog.TypeRevoke, Time: at * 1000, Serial: v.serial, IssueIndex: v.index, Reason: reason}
-				rows = []certlog.Row{&store.Revocation{CA: testCA, IssueIndex: v.index, Time: at * 1000, Reason: reason}}
+				rows = []certlog.Row{&store.Revocation{CA: testCA, IssueIndex: v.index, Time: at * 1000, Reason: reason, Serial: v.serial}}
 			} else {
 				e, _ = h.issueEntry(subject(), at)
 				alive = append(alive, issued{next, e.Serial})

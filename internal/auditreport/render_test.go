@@ -196,7 +196,7 @@ func goldenLog(t testing.TB) (*house, uint64) {
 		index := add(e, &store.Certificate{CA: testCA, Serial: row.Serial, DER: row.Serial})
 		if row.Revoked {
 			add(certlog.Entry{Type: certlog.TypeRevoke, Time: row.RevokedAt*1000 + 999, Serial: row.Serial, IssueIndex: index, Reason: row.Reason},
-				&store.Revocation{CA: testCA, IssueIndex: index, Time: row.RevokedAt*1000 + 999, Reason: row.Reason})
+				&store.Revocation{CA: testCA, IssueIndex: index, Time: row.RevokedAt*1000 + 999, Reason: row.Reason, Serial: row.Serial})
 		}
 	}
 	return h, head.Size

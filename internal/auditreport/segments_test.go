@@ -283,7 +283,7 @@ func (k *keeper) revokeAll(indexes []uint64) {
 		if err != nil {
 			k.t.Fatal(err)
 		}
-		records = append(records, certlog.Record{Entry: b, Rows: []certlog.Row{&store.Revocation{CA: testCA, IssueIndex: index, Time: e.Time, Reason: e.Reason}}})
+		records = append(records, certlog.Record{Entry: b, Rows: []certlog.Row{&store.Revocation{CA: testCA, IssueIndex: index, Time: e.Time, Reason: e.Reason, Serial: e.Serial}}})
 	}
 	if _, err := k.db.SeedBlock(k.t.Context(), testCA, records); err != nil {
 		k.t.Fatal(err)

@@ -38,16 +38,16 @@ func SeedRevocations(ctx context.Context, dataDir, caARN string, indices []uint6
 	next := uint64(0)
 	log := &logReader{db: db, ca: ca, size: head.Size}
 	for _, index := range indices {
-		serial, at, err := log.unrevoked(ctx, max(index, next))
+		c, err := log.unrevoked(ctx, max(index, next))
 		if err != nil {
 			return n, err
 		}
-		if serial == nil {
+		if c == nil {
 			continue
 		}
-		next = at + 1
-		r := &store.Revocation{CA: ca, IssueIndex: at, Time: now, Reason: 4}
-		b, err := (&certlog.Entry{Type: certlog.TypeRevoke, Time: now, Serial: serial, IssueIndex: at, Reason: r.Reason}).Append(nil)
+		next = c.Index + 1
+		r := &store.Revocation{CA: ca, IssueIndex: c.Index, Time: now, Reason: 4, Serial: c.Serial, NotAfter: c.NotAfter, CRL: c.CRL}
+		b, err := (&certlog.Entry{Type: certlog.TypeRevoke, Time: now, Serial: c.Serial, IssueIndex: c.Index, Reason: r.Reason}).Append(nil)
 		if err != nil {
 			return n, err
 		}
@@ -73,38 +73,38 @@ type logReader struct {
 }
 
 // unrevoked finds the first certificate from entry at on, to the end of its
-// block, that is not revoked; a serial of nil when there is none.
-func (l *logReader) unrevoked(ctx context.Context, at uint64) (serial []byte, index uint64, err error) {
+// block, that is not revoked; nil when there is none.
+func (l *logReader) unrevoked(ctx context.Context, at uint64) (*store.Certificate, error) {
 	lo := at &^ (certlog.BlockSize - 1)
 	hi := min(l.size, lo+certlog.BlockSize)
 	if at < hi && (l.lo != lo || l.entries == nil) {
 		bundle, err := l.db.AppendLogBundle(ctx, nil, l.ca, lo, hi)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		l.lo, l.entries = lo, l.entries[:0]
 		for b, rest, ok := certlog.CutBundled(bundle); ok; b, rest, ok = certlog.CutBundled(rest) {
 			l.entries = append(l.entries, b)
 		}
 		if uint64(len(l.entries)) != hi-lo {
-			return nil, 0, fmt.Errorf("of the entries %d to %d there are %d", lo, hi, len(l.entries))
+			return nil, fmt.Errorf("of the entries %d to %d there are %d", lo, hi, len(l.entries))
 		}
 	}
 	for ; at < hi; at++ {
 		var e certlog.Entry
 		if err := e.Decode(l.entries[at-lo]); err != nil {
-			return nil, 0, fmt.Errorf("entry %d: %w", at, err)
+			return nil, fmt.Errorf("entry %d: %w", at, err)
 		}
 		if e.Type != certlog.TypeIssue {
 			continue
 		}
-		if _, revoked, err := l.db.CertificateStatus(ctx, l.ca, e.Serial); err != nil {
-			return nil, 0, err
+		if c, revoked, err := l.db.CertificateStatus(ctx, l.ca, e.Serial); err != nil {
+			return nil, err
 		} else if revoked == nil {
-			return e.Serial, at, nil
+			return c, nil
 		}
 	}
-	return nil, 0, nil
+	return nil, nil
 }
 
 // CountLog counts the entries of a CA's log and the certificates that it issued,

@@ -172,7 +172,7 @@ type seedBlock struct {
 // revocation of that one.
 type seedEntry struct {
 	time      int64
-	notBefore int64  // seconds
+	notBefore int64  // of the certificate, seconds
 	origin    uint64 // index of the certificate that is revoked; 0, the genesis: none
 }
 
@@ -189,23 +189,37 @@ func (b *seedBlock) certificates() (n uint64) {
 func (p *seedPlan) next() *seedBlock {
 	room := certlog.BlockSize - p.index%certlog.BlockSize
 	b := &seedBlock{lo: p.index, made: make(chan struct{}), entries: make([]seedEntry, 0, room)}
-	back := int64(max(p.seeding.Dates, time.Hour) / time.Second)
 	for ; uint64(len(b.entries)) < room && p.issued < p.seeding.Certificates; p.index++ {
 		at := p.index - p.begin
 		if at%64 == 0 {
 			p.certificate, p.revoked = append(p.certificate, 0), append(p.revoked, 0)
 		}
-		e := seedEntry{time: min(p.now, p.first+int64(float64(p.now-p.first)*float64(at)/float64(p.total)))}
+		e := seedEntry{time: p.time(p.index), notBefore: p.notBefore(p.index)}
 		if e.origin = p.revocation(); e.origin == 0 {
 			p.issued++
 			p.certificate[at/64] |= 1 << (at % 64)
-			if e.notBefore = e.time/1000 - back; p.seeding.Dates > 0 {
-				e.notBefore += p.random.Int64N(back)
-			}
+		} else {
+			e.notBefore = p.notBefore(e.origin)
 		}
 		b.entries = append(b.entries, e)
 	}
 	return b
+}
+
+// time is that of an entry, milliseconds.
+func (p *seedPlan) time(index uint64) int64 {
+	return min(p.now, p.first+int64(float64(p.now-p.first)*float64(index-p.begin)/float64(p.total)))
+}
+
+// notBefore is that of the certificate of an entry, seconds: the same whenever it
+// is asked for.
+func (p *seedPlan) notBefore(index uint64) int64 {
+	back := uint64(max(p.seeding.Dates, time.Hour) / time.Second)
+	at := p.time(index)/1000 - int64(back)
+	if p.seeding.Dates > 0 {
+		at += int64(mathrand.NewPCG(index, 0).Uint64() % back)
+	}
+	return at
 }
 
 // revocation picks, as often as the part of revoked certificates asks for it, a
@@ -238,7 +252,7 @@ func (b *seedBlock) make(db *sqlite.DB, ca string, m *model) (err error) {
 		entry := certlog.Entry{Type: certlog.TypeRevoke, Time: e.time, IssueIndex: e.origin, Reason: [...]uint8{0, 1, 3, 4, 5}[e.origin%5]}
 		if e.origin != 0 {
 			entry.Serial = m.serial(e.origin)
-			rows[i] = &store.Revocation{CA: ca, IssueIndex: e.origin, Time: e.time, Reason: entry.Reason}
+			rows[i] = &store.Revocation{CA: ca, IssueIndex: e.origin, Time: e.time, Reason: entry.Reason, Serial: entry.Serial, NotAfter: time.Unix(e.notBefore+m.validity, 0)}
 		} else {
 			at := len(ders)
 			ders = m.append(ders, index, e.notBefore)

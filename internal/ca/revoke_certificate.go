@@ -67,7 +67,8 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	case now.Unix() > c.NotAfter.Unix():
 		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate %s has expired. An expired certificate cannot be revoked.", in.CertificateSerial)
 	}
-	revocation := &store.Revocation{CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason)}
+	revocation := &store.Revocation{CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason),
+		Serial: c.Serial, NotAfter: c.NotAfter, CRL: c.CRL}
 	entry := certlog.Entry{Type: certlog.TypeRevoke, Time: revocation.Time, Serial: serial, IssueIndex: c.Index, Reason: revocation.Reason}
 	b, err := entry.Append(nil)
 	if err != nil {

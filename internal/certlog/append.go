@@ -143,7 +143,7 @@ func (l *Log) append(ctx context.Context, ca string, r Record, lift bool) (uint6
 	if len(r.Entry) > MaxEntrySize {
 		return 0, malformed("%d bytes, at most %d are possible", len(r.Entry), MaxEntrySize)
 	}
-	t, err := entryTime(r.Entry)
+	t, err := EntryTime(r.Entry)
 	if err != nil {
 		return 0, err
 	}

@@ -195,8 +195,8 @@ func (e *Entry) Decode(b []byte) error {
 	return nil
 }
 
-// entryTime is the time of an encoded entry, without decoding the rest.
-func entryTime(b []byte) (int64, error) {
+// EntryTime is the time of an encoded entry, without decoding the rest.
+func EntryTime(b []byte) (int64, error) {
 	if len(b) < 10 || b[0] != entryVersion {
 		return 0, malformed("no header")
 	}

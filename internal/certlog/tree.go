@@ -114,7 +114,7 @@ func (h *Head) Extend(entries [][]byte) (Head, []Node, error) {
 	to := h.clone()
 	var nodes []Node
 	for _, e := range entries {
-		t, err := entryTime(e)
+		t, err := EntryTime(e)
 		if err != nil {
 			return Head{}, nil, err
 		}

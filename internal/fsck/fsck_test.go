@@ -110,7 +110,7 @@ func fill(t *testing.T, db *sqlite.DB, keys *keystore.Store, ca string, n int) {
 			rows = append(rows, &store.AuditReport{ID: id, CA: ca, CAARN: rec.ARN, Account: rec.Account, Bucket: "b", Key: "k" + id, Format: "JSON", Status: "FAILED", CreatedAt: time.UnixMilli(e.Time)})
 		case i%20 == 0:
 			e.Type, e.Serial, e.IssueIndex, e.Reason = certlog.TypeRevoke, serial(i-10), uint64(i-10), 4
-			rows = append(rows, &store.Revocation{CA: ca, IssueIndex: e.IssueIndex, Time: e.Time, Reason: e.Reason})
+			rows = append(rows, &store.Revocation{CA: ca, IssueIndex: e.IssueIndex, Time: e.Time, Reason: e.Reason, Serial: e.Serial, NotAfter: time.UnixMilli(begin)})
 		default:
 			der := fmt.Appendf(nil, "certificate %d of %s", i, ca)
 			e.Type, e.Serial, e.CertSHA256, e.Account = certlog.TypeIssue, serial(i), sha256.Sum256(der), []byte(rec.Account)

@@ -140,7 +140,7 @@ func (h *house) entry(ca string, index uint64) certlog.Record {
 		if w.Status != Revoked {
 			w.Status, w.RevokedAt, w.Reason = Revoked, at, uint8(h.random.IntN(6))
 			return h.record(&certlog.Entry{Type: certlog.TypeRevoke, Time: at.UnixMilli(), Serial: w.Serial, IssueIndex: w.Index, Reason: w.Reason},
-				&store.Revocation{CA: ca, IssueIndex: w.Index, Time: at.UnixMilli(), Reason: w.Reason})
+				&store.Revocation{CA: ca, IssueIndex: w.Index, Time: at.UnixMilli(), Reason: w.Reason, Serial: w.Serial})
 		}
 	}
 	subject := subjects[h.random.IntN(len(subjects))]

@@ -353,7 +353,7 @@ func prepareSchema(c *conn, log *slog.Logger) error {
 	if format == Format {
 		return nil
 	}
-	log.Info("bringing the store to a newer format, which copies its packs and needs the room for that; a crash leaves it as it was", "from", format, "to", Format)
+	log.Info("bringing the store to a newer format, which takes a while and from format 3 on needs room for a copy of its packs; a crash leaves it as it was", "from", format, "to", Format)
 	// One transaction: a crash in between leaves the store as it was.
 	return inTransaction(c, func() error {
 		if format == 1 {
@@ -370,10 +370,19 @@ func prepareSchema(c *conn, log *slog.Logger) error {
 				return fmt.Errorf("upgrading the store from format 2: %w", err)
 			}
 		}
-		if err := script(c, upgrade3); err != nil {
-			return fmt.Errorf("upgrading the store from format 3: %w", err)
+		if format <= 3 {
+			if err := script(c, upgrade3); err != nil {
+				return fmt.Errorf("upgrading the store from format 3: %w", err)
+			}
 		}
-		_, err := c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
+		err := script(c, upgrade4)
+		if err == nil {
+			err = upgradeRevoked(c)
+		}
+		if err != nil {
+			return fmt.Errorf("upgrading the store from format 4: %w", err)
+		}
+		_, err = c.exec("UPDATE setting SET value = ? WHERE name = ?", strconv.Itoa(Format), formatSetting)
 		return err
 	})
 }

@@ -110,6 +110,9 @@ func (db *DB) CommitLog(ctx context.Context, batches []certlog.Batch) error {
 	if err != nil {
 		return fmt.Errorf("storing log entries: %w", err)
 	}
+	for i := range batches {
+		countSignedCRLs(batches[i].Records)
+	}
 	return nil
 }
 
@@ -165,7 +168,7 @@ func (db *DB) findFaults(ctx context.Context, batches []certlog.Batch) error {
 
 var (
 	insertEntry       = newBulk("INSERT INTO log_entry (ca, idx, bytes) VALUES ", "(?, ?, ?)", "")
-	insertCertificate = newBulk("INSERT INTO certificate (ca, serial, idx, generation, not_after) VALUES ", "(?, ?, ?, ?, ?)", " ON CONFLICT (ca, serial) DO NOTHING")
+	insertCertificate = newBulk("INSERT INTO certificate (ca, serial, idx, generation, not_after, crl) VALUES ", "(?, ?, ?, ?, ?, ?)", " ON CONFLICT (ca, serial) DO NOTHING")
 	insertDER         = newBulk("INSERT INTO certificate_der (ca, idx, der) VALUES ", "(?, ?, ?)", "")
 )
 
@@ -176,6 +179,7 @@ func insertRecords(c *conn, ca string, from uint64, records []certlog.Record) er
 	entries := make([]driver.Value, 0, len(records)*insertEntry.columns)
 	certs := make([]driver.Value, 0, len(records)*insertCertificate.columns)
 	ders := make([]driver.Value, 0, len(records)*insertDER.columns)
+	var lists []bound
 	for i := range records {
 		index := from + uint64(i)
 		entries = append(entries, ca, int64(index), records[i].Entry)
@@ -184,6 +188,9 @@ func insertRecords(c *conn, ca string, from uint64, records []certlog.Record) er
 			if cert, ok := row.(*store.Certificate); ok {
 				certs, err = appendCertificate(certs, ca, index, cert)
 				ders = append(ders, ca, int64(index), cert.DER)
+				if cert.CRL != 0 {
+					lists = bind(lists, cert, records[i].Entry)
+				}
 			} else {
 				err = insertRow(c, ca, index, row)
 			}
@@ -201,7 +208,7 @@ func insertRecords(c *conn, ca string, from uint64, records []certlog.Record) er
 	if _, err := c.insert(insertDER, ders); err != nil {
 		return fmt.Errorf("inserting certificates of log %s from %d: %w", ca, from, err)
 	}
-	return nil
+	return countBound(c, ca, lists)
 }
 
 // insertCertificates stores the rows of insertCertificate.
@@ -240,6 +247,10 @@ func insertRow(c *conn, ca string, index uint64, row certlog.Row) error {
 		return insertReport(c, ca, index, r)
 	case *store.AuditKey:
 		return insertAuditKey(c, ca, index, r)
+	case *store.SignedCRLRow:
+		return insertSignedCRL(c, ca, index, r)
+	case *store.Responder:
+		return insertResponder(c, ca, index, r)
 	}
 	return &rowError{fmt.Errorf("rows of type %T are not known", row)}
 }
@@ -261,7 +272,7 @@ func appendCertificate(values []driver.Value, ca string, index uint64, r *store.
 		return values, &rowError{errors.New("certificate without serial or DER")}
 	}
 	r.Index = index
-	return append(values, ca, r.Serial, int64(index), r.Generation, ms(r.NotAfter)), nil
+	return append(values, ca, r.Serial, int64(index), r.Generation, ms(r.NotAfter), r.CRL), nil
 }
 
 func insertRevocation(c *conn, ca string, index uint64, r *store.Revocation) error {
@@ -270,6 +281,9 @@ func insertRevocation(c *conn, ca string, index uint64, r *store.Revocation) err
 	}
 	if r.IssueIndex >= index {
 		return &rowError{fmt.Errorf("entry %d cannot revoke entry %d, which is not older", index, r.IssueIndex)}
+	}
+	if len(r.Serial) == 0 {
+		return &rowError{errors.New("revocation without serial")}
 	}
 	r.RevokeIndex = index
 	n, err := c.exec("INSERT INTO revocation (ca, issue_idx, revoke_idx, time, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (ca, issue_idx) DO NOTHING",
@@ -280,7 +294,7 @@ func insertRevocation(c *conn, ca string, index uint64, r *store.Revocation) err
 	if n == 0 {
 		return exists(c, "revocation", "SELECT CAST(revoke_idx AS TEXT) FROM revocation WHERE ca = ? AND issue_idx = ?", ca, int64(r.IssueIndex))
 	}
-	return nil
+	return insertRevoked(c, r)
 }
 
 func insertToken(c *conn, r *store.Token) error {
@@ -472,8 +486,8 @@ func (db *DB) Certificate(ctx context.Context, ca string, serial []byte) (*store
 	var pack []byte
 	err := db.read(ctx, func(c *conn) error {
 		found, err := c.queryRow(func(r *rows) {
-			cert.Index, cert.Generation, cert.NotAfter, cert.DER = uint64(r.int(0)), r.int(1), at(r.int(2)), r.blob(3)
-		}, "SELECT c.idx, c.generation, c.not_after, d.der FROM certificate c LEFT JOIN certificate_der d ON d.ca = c.ca AND d.idx = c.idx WHERE c.ca = ? AND c.serial = ?", ca, serial)
+			cert.Index, cert.Generation, cert.NotAfter, cert.CRL, cert.DER = uint64(r.int(0)), r.int(1), at(r.int(2)), r.int(3), r.blob(4)
+		}, "SELECT c.idx, c.generation, c.not_after, c.crl, d.der FROM certificate c LEFT JOIN certificate_der d ON d.ca = c.ca AND d.idx = c.idx WHERE c.ca = ? AND c.serial = ?", ca, serial)
 		switch {
 		case err != nil:
 			return err
@@ -519,11 +533,11 @@ func (db *DB) CertificateStatus(ctx context.Context, ca string, serial []byte) (
 	var rev *store.Revocation
 	err := db.read(ctx, func(c *conn) error {
 		return must(c.queryRow(func(r *rows) {
-			cert.Index, cert.Generation, cert.NotAfter = uint64(r.int(0)), r.int(1), at(r.int(2))
+			cert.Index, cert.Generation, cert.NotAfter, cert.CRL = uint64(r.int(0)), r.int(1), at(r.int(2)), r.int(6)
 			if !r.null(3) {
 				rev = &store.Revocation{CA: ca, IssueIndex: cert.Index, RevokeIndex: uint64(r.int(3)), Time: r.int(4), Reason: uint8(r.int(5))}
 			}
-		}, "SELECT c.idx, c.generation, c.not_after, r.revoke_idx, r.time, r.reason FROM certificate c LEFT JOIN revocation r ON r.ca = c.ca AND r.issue_idx = c.idx WHERE c.ca = ? AND c.serial = ?", ca, serial))
+		}, "SELECT c.idx, c.generation, c.not_after, r.revoke_idx, r.time, r.reason, c.crl FROM certificate c LEFT JOIN revocation r ON r.ca = c.ca AND r.issue_idx = c.idx WHERE c.ca = ? AND c.serial = ?", ca, serial))
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the status of certificate %x of CA %s: %w", serial, ca, err)

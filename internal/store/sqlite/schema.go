@@ -2,7 +2,7 @@ package sqlite
 
 // Format is the number of the store's format; a store of a higher one is
 // refused. Part of the format.
-const Format = 4
+const Format = 5
 
 // applicationID marks the file as ours in its header ("chir").
 const applicationID = 0x63686972
@@ -50,6 +50,7 @@ CREATE TABLE certificate (
 	idx        BIGINT NOT NULL, -- of the issue entry
 	generation BIGINT NOT NULL, -- of the CA certificate that signed it
 	not_after  BIGINT NOT NULL,
+	crl        BIGINT NOT NULL DEFAULT 0, -- that it is bound to; 0: none
 	PRIMARY KEY (ca, serial)
 ) WITHOUT ROWID;
 
@@ -155,7 +156,7 @@ CREATE TABLE uploaded_part (
 	sha256   BLOB   NOT NULL,
 	PRIMARY KEY (report, number)
 ) WITHOUT ROWID;
-` + packSchema + auditKeySchema + segmentSchema + identitySchema
+` + packSchema + auditKeySchema + segmentSchema + crlSchema + identitySchema
 
 // packSchema is certificates and packs; part of schema.
 const packSchema = `
@@ -223,6 +224,85 @@ CREATE TABLE segment (
 	key        TEXT   NOT NULL,
 	stale      BIGINT NOT NULL,
 	PRIMARY KEY (ca, format, lo)
+) WITHOUT ROWID;
+`
+
+// crlSchema is what relying parties learn of revocations from; part of schema.
+const crlSchema = `
+-- The revocations as lists have them. Those of certificates that expired are
+-- taken away in time.
+CREATE TABLE crl_entry (
+	ca         TEXT   NOT NULL,
+	revoke_idx BIGINT NOT NULL, -- of the revoke entry
+	crl        BIGINT NOT NULL, -- that the certificate is bound to; 0: none
+	serial     BLOB   NOT NULL,
+	not_after  BIGINT NOT NULL,
+	time       BIGINT NOT NULL,
+	reason     BIGINT NOT NULL,
+	PRIMARY KEY (ca, revoke_idx)
+) WITHOUT ROWID;
+CREATE INDEX crl_entry_bound ON crl_entry (ca, crl, revoke_idx) WHERE crl <> 0;
+
+-- base and delta are what was signed last: of is the number of a delta's base.
+CREATE TABLE crl (
+	ca                TEXT   NOT NULL,
+	id                BIGINT NOT NULL,
+	name              TEXT   NOT NULL, -- of the partition
+	bucket            TEXT   NOT NULL,
+	key               TEXT   NOT NULL,
+	uri               TEXT   NOT NULL,
+	due               BIGINT NOT NULL,
+	certificates      BIGINT NOT NULL, -- bound to it
+	not_after         BIGINT NOT NULL, -- the latest of theirs
+	revoke_idx        BIGINT NOT NULL, -- of the newest revocation that it is to have; 0: none
+	changed_at        BIGINT NOT NULL,
+	partitioned       BIGINT NOT NULL,
+	open              BIGINT NOT NULL,
+	active            BIGINT NOT NULL,
+	acl               TEXT   NOT NULL,
+	days              BIGINT NOT NULL,
+	failures          BIGINT NOT NULL,
+	failed_at         BIGINT NOT NULL,
+	failure           TEXT   NOT NULL,
+	version           BIGINT NOT NULL,
+	base_number       BIGINT NOT NULL,
+	base_of           BIGINT NOT NULL,
+	base_idx          BIGINT NOT NULL, -- of the crl entry
+	base_covered      BIGINT NOT NULL,
+	base_since        BIGINT NOT NULL,
+	base_next_update  BIGINT NOT NULL,
+	base_entries      BIGINT NOT NULL,
+	base_size         BIGINT NOT NULL,
+	base_sha256       BLOB   NOT NULL,
+	base_certificate  BIGINT NOT NULL, -- generation
+	base_written_at   BIGINT NOT NULL,
+	delta_number      BIGINT NOT NULL,
+	delta_of          BIGINT NOT NULL,
+	delta_idx         BIGINT NOT NULL,
+	delta_covered     BIGINT NOT NULL,
+	delta_since       BIGINT NOT NULL,
+	delta_next_update BIGINT NOT NULL,
+	delta_entries     BIGINT NOT NULL,
+	delta_size        BIGINT NOT NULL,
+	delta_sha256      BLOB   NOT NULL,
+	delta_certificate BIGINT NOT NULL,
+	delta_written_at  BIGINT NOT NULL,
+	PRIMARY KEY (ca, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX crl_open ON crl (ca) WHERE open = 1;
+CREATE INDEX crl_complete ON crl (ca) WHERE active = 1 AND partitioned = 0;
+CREATE INDEX crl_due ON crl (due) WHERE active = 1 AND due > 0;
+
+-- Certificates that sign OCSP answers.
+CREATE TABLE responder (
+	ca         TEXT   NOT NULL,
+	idx        BIGINT NOT NULL, -- of the issue entry
+	serial     BLOB   NOT NULL,
+	generation BIGINT NOT NULL, -- of the CA certificate that signed it
+	key_id     TEXT   NOT NULL,
+	not_before BIGINT NOT NULL,
+	not_after  BIGINT NOT NULL,
+	PRIMARY KEY (ca, idx)
 ) WITHOUT ROWID;
 `
 
@@ -372,3 +452,8 @@ DROP TABLE log_pack_3;
 DROP TABLE certificate_der_3;
 DROP TABLE der_pack_3;
 `
+
+// upgrade4 makes room in a store of format 4 for format 5; upgradeRevoked fills it.
+const upgrade4 = `
+ALTER TABLE certificate ADD COLUMN crl BIGINT NOT NULL DEFAULT 0;
+` + crlSchema

@@ -84,18 +84,23 @@ func (db *DB) SeedPacked(ctx context.Context, ca string, b *Block) (to certlog.H
 	if err != nil {
 		return certlog.Head{}, fmt.Errorf("seeding log %s: %w", ca, err)
 	}
+	countSignedCRLs(b.records)
 	return to, nil
 }
 
 // insert stores the rows and packs of a block that begins at entry lo.
 func (b *Block) insert(c *conn, ca string, lo uint64) error {
 	var certs []driver.Value
+	var lists []bound
 	for i := range b.records {
 		idx := lo + uint64(i)
 		for _, row := range b.records[i].Rows {
 			var err error
 			if cert, ok := row.(*store.Certificate); ok {
 				certs, err = appendCertificate(certs, ca, idx, cert)
+				if cert.CRL != 0 {
+					lists = bind(lists, cert, b.records[i].Entry)
+				}
 			} else {
 				err = insertRow(c, ca, idx, row)
 			}
@@ -105,6 +110,9 @@ func (b *Block) insert(c *conn, ca string, lo uint64) error {
 		}
 	}
 	if err := insertCertificates(c, certs); err != nil {
+		return err
+	}
+	if err := countBound(c, ca, lists); err != nil {
 		return err
 	}
 	for _, p := range b.ders {

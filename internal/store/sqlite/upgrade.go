@@ -94,3 +94,30 @@ func upgradeKeys(c *conn) error {
 	_, err = c.exec("DROP TABLE access_key_1")
 	return err
 }
+
+// upgradeRevoked lists the revocations of format 4 for CRLs. None of the
+// certificates is bound to one. Certificates have no index by entry: where CAs
+// revoked, it looks at all of their certificates, once.
+func upgradeRevoked(c *conn) error {
+	var cas []string
+	r, err := c.query("SELECT DISTINCT ca FROM revocation")
+	if err != nil {
+		return err
+	}
+	for r.next() {
+		cas = append(cas, r.text(0))
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	for _, ca := range cas {
+		// CROSS JOIN is taken in this order.
+		_, err := c.exec(`INSERT INTO crl_entry (ca, revoke_idx, crl, serial, not_after, time, reason)
+			SELECT r.ca, r.revoke_idx, 0, c.serial, c.not_after, r.time, r.reason FROM certificate c CROSS JOIN revocation r ON r.ca = c.ca AND r.issue_idx = c.idx
+			WHERE c.ca = ? ORDER BY r.revoke_idx`, ca)
+		if err != nil {
+			return fmt.Errorf("revocations of CA %s: %w", ca, err)
+		}
+	}
+	return nil
+}

@@ -269,7 +269,7 @@ func Revoke(ca string, serial []byte, index uint64, now int64) certlog.Record {
 	if err != nil {
 		panic(err)
 	}
-	return certlog.Record{Entry: b, Rows: []certlog.Row{&store.Revocation{CA: ca, IssueIndex: index, Time: now, Reason: 4}}}
+	return certlog.Record{Entry: b, Rows: []certlog.Row{&store.Revocation{CA: ca, IssueIndex: index, Time: now, Reason: 4, Serial: serial, NotAfter: time.Unix(now/1000+86400*90, 0).UTC()}}}
 }
 
 func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }

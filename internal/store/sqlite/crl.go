@@ -1,0 +1,359 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/pca"
+	"chirograph.dev/internal/store"
+)
+
+const (
+	// crlRowColumns are what the rows of certificates and revocations keep.
+	crlRowColumns = "certificates, not_after, revoke_idx, changed_at"
+	// crlUpdateColumns are what UpdateCRL stores as it is.
+	crlUpdateColumns = "partitioned, open, active, acl, days, failures, failed_at, failure, version, " +
+		"base_number, base_of, base_idx, base_covered, base_since, base_next_update, base_entries, base_size, base_sha256, base_certificate, base_written_at, " +
+		"delta_number, delta_of, delta_idx, delta_covered, delta_since, delta_next_update, delta_entries, delta_size, delta_sha256, delta_certificate, delta_written_at"
+	crlColumns = "ca, id, name, bucket, key, uri, due, " + crlRowColumns + ", " + crlUpdateColumns
+)
+
+var (
+	crlInsert = "INSERT INTO crl (" + crlColumns + ") VALUES (" + parameters(crlColumns) + ") ON CONFLICT DO NOTHING"
+	// crlUpdate leaves what came since the caller read the record: an earlier Due,
+	// and the oldest revocation that Base does not list.
+	crlUpdate = "UPDATE OR IGNORE crl SET (" + crlUpdateColumns + ") = (" + parameters(crlUpdateColumns) + `),
+		due = CASE WHEN due > 0 AND (? = 0 OR due < ?) AND (revoke_idx > ? AND revoke_idx >= ? OR certificates > 0 AND ? = 0 AND ? = 0) THEN due ELSE ? END,
+		changed_at = CASE WHEN ? = 0 OR revoke_idx < ? THEN changed_at
+			WHEN ? = 1 THEN coalesce((SELECT e.time FROM crl_entry e WHERE e.ca = crl.ca AND e.crl = crl.id AND e.revoke_idx >= ? ORDER BY e.revoke_idx LIMIT 1), changed_at)
+			ELSE coalesce((SELECT e.time FROM crl_entry e WHERE e.ca = crl.ca AND e.revoke_idx >= ? ORDER BY e.revoke_idx LIMIT 1), changed_at) END
+		WHERE ca = ? AND id = ? AND version = ?`
+)
+
+// parameters is a list of as many parameters as there are columns.
+func parameters(columns string) string {
+	return "?" + strings.Repeat(", ?", strings.Count(columns, ","))
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func crlUpdateValues(c *store.CRL) []driver.Value {
+	values := []driver.Value{flag(c.Partitioned), flag(c.Open), flag(c.Active), string(c.ACL), int64(c.Days), c.Failures, ms(c.FailedAt), c.Failure, c.Version}
+	for _, s := range []*store.SignedCRL{&c.Base, &c.Delta} {
+		values = append(values, s.Number, s.BaseNumber, int64(s.Index), int64(s.Covered), ms(s.Since), ms(s.NextUpdate), int64(s.Entries), s.Bytes, blob(s.SHA256), s.Certificate, ms(s.WrittenAt))
+	}
+	return values
+}
+
+func scanCRL(r *rows) *store.CRL {
+	c := &store.CRL{
+		CA: r.text(0), ID: r.int(1), Name: r.text(2), Bucket: r.text(3), Key: r.text(4), URI: r.text(5), Due: at(r.int(6)),
+		Certificates: r.int(7), NotAfter: at(r.int(8)), RevokeIndex: uint64(r.int(9)), ChangedAt: at(r.int(10)),
+		Partitioned: r.int(11) != 0, Open: r.int(12) != 0, Active: r.int(13) != 0, ACL: pca.S3ObjectAcl(r.text(14)), Days: int(r.int(15)),
+		Failures: r.int(16), FailedAt: at(r.int(17)), Failure: r.text(18), Version: r.int(19),
+	}
+	for i, s := range []*store.SignedCRL{&c.Base, &c.Delta} {
+		k := 20 + 11*i
+		*s = store.SignedCRL{
+			Number: r.int(k), BaseNumber: r.int(k + 1), Index: uint64(r.int(k + 2)), Covered: uint64(r.int(k + 3)), Since: at(r.int(k + 4)), NextUpdate: at(r.int(k + 5)),
+			Entries: uint64(r.int(k + 6)), Bytes: r.int(k + 7), SHA256: r.blob(k + 8), Certificate: r.int(k + 9), WrittenAt: at(r.int(k + 10)),
+		}
+		if len(s.SHA256) == 0 {
+			s.SHA256 = nil
+		}
+	}
+	return c
+}
+
+// AddCRLs stores new lists, as their Version 1, and changes others as UpdateCRL
+// does, all or nothing. The error wraps store.ErrConflict when a Version moved,
+// when a CA has a list with that ID already, or would have two that are Open.
+func (db *DB) AddCRLs(ctx context.Context, add, change []*store.CRL) error {
+	// Closed before another one is opened: a CA has one open list at most.
+	change = slices.Clone(change)
+	slices.SortStableFunc(change, func(a, b *store.CRL) int { return int(flag(a.Open) - flag(b.Open)) })
+	err := db.write(ctx, func(c *conn) error {
+		for _, list := range change {
+			if err := updateCRL(c, list); err != nil {
+				return fmt.Errorf("list %d of CA %s: %w", list.ID, list.CA, err)
+			}
+		}
+		for _, list := range add {
+			created := *list
+			created.Version = 1
+			values := append([]driver.Value{list.CA, list.ID, list.Name, list.Bucket, list.Key, list.URI, ms(list.Due),
+				list.Certificates, ms(list.NotAfter), int64(list.RevokeIndex), ms(list.ChangedAt)}, crlUpdateValues(&created)...)
+			n, err := c.exec(crlInsert, values...)
+			if err == nil && n == 0 {
+				err = store.ErrConflict
+			}
+			if err != nil {
+				return fmt.Errorf("list %d of CA %s: %w", list.ID, list.CA, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("adding CRLs: %w", err)
+	}
+	for _, list := range change {
+		list.Version++
+	}
+	for _, list := range add {
+		list.Version = 1
+	}
+	return nil
+}
+
+// UpdateCRL stores a changed list if its Version is the one that is stored, and
+// counts the Version of list up; otherwise the error wraps store.ErrConflict, or
+// store.ErrNotFound. It leaves the place, the URI and what the rows of
+// certificates and revocations keep. A Due that is stored and earlier stays when
+// there is news: a revocation later than list.RevokeIndex that neither Base nor
+// Delta covers, or the first certificate, list.Certificates being 0, of a list
+// whose Base.Number is 0.
+func (db *DB) UpdateCRL(ctx context.Context, list *store.CRL) error {
+	if err := db.write(ctx, func(c *conn) error { return updateCRL(c, list) }); err != nil {
+		return fmt.Errorf("updating CRL %d of CA %s: %w", list.ID, list.CA, err)
+	}
+	list.Version++
+	return nil
+}
+
+// updateCRL stores list as its next Version.
+func updateCRL(c *conn, list *store.CRL) error {
+	next := *list
+	next.Version++
+	due, base := ms(list.Due), int64(list.Base.Covered)
+	values := append(crlUpdateValues(&next),
+		due, due, int64(list.RevokeIndex), max(base, int64(list.Delta.Covered)), list.Base.Number, list.Certificates, due,
+		list.Base.Number, base, flag(list.Partitioned), base, base,
+		list.CA, list.ID, list.Version)
+	n, err := c.exec(crlUpdate, values...)
+	if err != nil || n > 0 {
+		return err
+	}
+	found, err := c.queryRow(func(*rows) {}, "SELECT 1 FROM crl WHERE ca = ? AND id = ?", list.CA, list.ID)
+	if err == nil && found {
+		return store.ErrConflict
+	}
+	return must(found, err)
+}
+
+// CRL gives one list, or store.ErrNotFound.
+func (db *DB) CRL(ctx context.Context, ca string, id int64) (list *store.CRL, err error) {
+	err = db.one(ctx, func(r *rows) { list = scanCRL(r) }, "SELECT "+crlColumns+" FROM crl WHERE ca = ? AND id = ?", ca, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading CRL %d of CA %s: %w", id, ca, err)
+	}
+	return list, nil
+}
+
+// CRLs gives the lists of a CA by ID, at most limit of those after the given one.
+func (db *DB) CRLs(ctx context.Context, ca string, after int64, limit int) (lists []*store.CRL, err error) {
+	err = db.list(ctx, func(r *rows) { lists = append(lists, scanCRL(r)) },
+		"SELECT "+crlColumns+" FROM crl WHERE ca = ? AND id > ? ORDER BY id LIMIT ?", ca, after, int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("listing the CRLs of CA %s: %w", ca, err)
+	}
+	return lists, nil
+}
+
+// DueCRLs gives the active lists of all CAs whose Due is not after now, the
+// earliest first.
+func (db *DB) DueCRLs(ctx context.Context, now time.Time, limit int) (lists []*store.CRL, err error) {
+	err = db.list(ctx, func(r *rows) { lists = append(lists, scanCRL(r)) },
+		"SELECT "+crlColumns+" FROM crl WHERE active = 1 AND due > 0 AND due <= ? ORDER BY due LIMIT ?", ms(now), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("listing the CRLs that are due: %w", err)
+	}
+	return lists, nil
+}
+
+// insertSignedCRL stores the list of the crl entry at index.
+func insertSignedCRL(c *conn, ca string, index uint64, r *store.SignedCRLRow) error {
+	if err := sameCA(ca, r.CRL.CA); err != nil {
+		return err
+	}
+	if r.Delta {
+		r.CRL.Delta.Index = index
+	} else {
+		r.CRL.Base.Index = index
+	}
+	err := updateCRL(c, r.CRL)
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+		return &rowError{err}
+	}
+	if err != nil {
+		return fmt.Errorf("storing CRL %d: %w", r.CRL.ID, err)
+	}
+	return nil
+}
+
+// countSignedCRLs counts up the Versions of the lists that were committed.
+func countSignedCRLs(records []certlog.Record) {
+	for i := range records {
+		for _, row := range records[i].Rows {
+			if r, ok := row.(*store.SignedCRLRow); ok {
+				r.CRL.Version++
+			}
+		}
+	}
+}
+
+// bound is what the certificates of a commit add to the list that they are bound to.
+type bound struct {
+	crl, certificates, notAfter int64
+	entry                       []byte // of the last one
+}
+
+// bind adds a certificate to those of its list.
+func bind(lists []bound, cert *store.Certificate, entry []byte) []bound {
+	i := slices.IndexFunc(lists, func(b bound) bool { return b.crl == cert.CRL })
+	if i < 0 {
+		i, lists = len(lists), append(lists, bound{crl: cert.CRL})
+	}
+	b := &lists[i]
+	b.certificates, b.notAfter, b.entry = b.certificates+1, max(b.notAfter, ms(cert.NotAfter)), entry
+	return lists
+}
+
+// countBound adds certificates to their lists. The first one of a list that was
+// never made makes it due.
+func countBound(c *conn, ca string, lists []bound) error {
+	for _, b := range lists {
+		now, err := certlog.EntryTime(b.entry)
+		if err != nil {
+			return err
+		}
+		n, err := c.exec(`UPDATE crl SET certificates = certificates + ?, not_after = max(not_after, ?),
+			due = CASE WHEN active = 1 AND base_number = 0 AND due = 0 THEN ? ELSE due END WHERE ca = ? AND id = ?`,
+			b.certificates, b.notAfter, now, ca, b.crl)
+		if err != nil {
+			return fmt.Errorf("counting certificates of CRL %d: %w", b.crl, err)
+		}
+		if n == 0 {
+			return &rowError{fmt.Errorf("certificate bound to CRL %d: %w", b.crl, store.ErrNotFound)}
+		}
+	}
+	return nil
+}
+
+// insertRevoked stores a revocation for the lists that are to have it, and makes
+// these due. A list that had all revocations before has now one that it lacks.
+func insertRevoked(c *conn, r *store.Revocation) error {
+	_, err := c.exec("INSERT INTO crl_entry (ca, revoke_idx, crl, serial, not_after, time, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		r.CA, int64(r.RevokeIndex), r.CRL, r.Serial, ms(r.NotAfter), r.Time, int64(r.Reason))
+	if err != nil {
+		return fmt.Errorf("inserting revoked certificate: %w", err)
+	}
+	_, err = c.exec(`UPDATE crl SET changed_at = CASE WHEN revoke_idx < base_covered OR revoke_idx = 0 THEN ? ELSE changed_at END, revoke_idx = ?,
+		due = CASE WHEN due = 0 OR due > ? THEN ? ELSE due END
+		WHERE ca = ? AND id IN (SELECT id FROM crl WHERE ca = ? AND active = 1 AND partitioned = 0 UNION ALL SELECT id FROM crl WHERE ca = ? AND id = ? AND active = 1 AND partitioned = 1)`,
+		r.Time, int64(r.RevokeIndex), r.Time, r.Time, r.CA, r.CA, r.CA, r.CRL)
+	if err != nil {
+		return fmt.Errorf("making CRLs due: %w", err)
+	}
+	return nil
+}
+
+// Revoked calls yield for the revoked certificates that a list is to have,
+// newest revocation first: those bound to crl, or of all when it is 0, whose
+// revoke entry is in [lo, hi). What yield gets is valid during the call. Nothing
+// is locked while yield runs.
+func (db *DB) Revoked(ctx context.Context, ca string, crl int64, lo, hi uint64, yield func(r *store.Revoked) error) error {
+	where, args := "ca = ? AND", []driver.Value{ca}
+	if crl != 0 {
+		where, args = "ca = ? AND crl = ? AND", []driver.Value{ca, crl}
+	}
+	sql := "SELECT revoke_idx, crl, serial, not_after, time, reason FROM crl_entry WHERE " + where + " revoke_idx >= ? AND revoke_idx < ? ORDER BY revoke_idx DESC LIMIT ?"
+	hi = min(hi, math.MaxInt64)
+	var page []store.Revoked
+	for lo < hi {
+		page = page[:0]
+		err := db.list(ctx, func(r *rows) {
+			page = append(page, store.Revoked{RevokeIndex: uint64(r.int(0)), CRL: r.int(1), Serial: r.blob(2), NotAfter: r.int(3), Time: r.int(4), Reason: uint8(r.int(5))})
+		}, sql, append(args, int64(lo), int64(hi), int64(revocationRows))...)
+		if err != nil {
+			return fmt.Errorf("reading revoked certificates of the entries [%d, %d) of CA %s: %w", lo, hi, ca, err)
+		}
+		for i := range page {
+			if err := yield(&page[i]); err != nil {
+				return err
+			}
+		}
+		if len(page) < revocationRows {
+			return nil
+		}
+		hi = page[len(page)-1].RevokeIndex
+	}
+	return nil
+}
+
+// PruneRevoked forgets, for Revoked alone, certificates of a CA that expired
+// before. It looks at all of the CA, in small steps.
+func (db *DB) PruneRevoked(ctx context.Context, ca string, before time.Time) error {
+	for after, more := int64(-1), true; more; {
+		last, expired := after, []driver.Value(nil)
+		err := db.list(ctx, func(r *rows) {
+			if last = r.int(0); r.int(1) < ms(before) {
+				expired = append(expired, last)
+			}
+		}, "SELECT revoke_idx, not_after FROM crl_entry WHERE ca = ? AND revoke_idx > ? ORDER BY revoke_idx LIMIT ?", ca, after, int64(revocationRows))
+		if err == nil && len(expired) > 0 {
+			err = db.write(ctx, func(c *conn) error {
+				for _, index := range expired {
+					if _, err := c.exec("DELETE FROM crl_entry WHERE ca = ? AND revoke_idx = ?", ca, index); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("forgetting expired certificates of CA %s: %w", ca, err)
+		}
+		after, more = last, last != after
+	}
+	return nil
+}
+
+// insertResponder stores the responder certificate that the entry at index issued.
+func insertResponder(c *conn, ca string, index uint64, r *store.Responder) error {
+	if err := sameCA(ca, r.CA); err != nil {
+		return err
+	}
+	r.Index = index
+	_, err := c.exec("INSERT INTO responder (ca, idx, serial, generation, key_id, not_before, not_after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		ca, int64(index), r.Serial, r.Generation, r.KeyID, ms(r.NotBefore), ms(r.NotAfter))
+	if err != nil {
+		return fmt.Errorf("inserting responder: %w", err)
+	}
+	return nil
+}
+
+// Responders gives the responder certificates of a CA that expire after a time,
+// the newest first; after the zero time that is all of them.
+func (db *DB) Responders(ctx context.Context, ca string, after time.Time) (responders []*store.Responder, err error) {
+	err = db.list(ctx, func(r *rows) {
+		responders = append(responders, &store.Responder{
+			CA: ca, Index: uint64(r.int(0)), Serial: r.blob(1), Generation: r.int(2), KeyID: r.text(3), NotBefore: at(r.int(4)), NotAfter: at(r.int(5)),
+		})
+	}, "SELECT idx, serial, generation, key_id, not_before, not_after FROM responder WHERE ca = ? AND not_after > ? ORDER BY idx DESC", ca, ms(after))
+	if err != nil {
+		return nil, fmt.Errorf("listing the OCSP responders of CA %s: %w", ca, err)
+	}
+	return responders, nil
+}
