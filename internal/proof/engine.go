@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math"
 	"runtime"
@@ -37,8 +38,10 @@ type verifier struct {
 
 	pinned    bool // the manifest's CA is the one that was given
 	endorsed  bool
-	keyPinned bool         // the manifest's key is one of LogKeys
-	foreign   int          // of Seen: certificates of other CAs
+	keyPinned bool // the manifest's key is one of LogKeys
+	foreign   int  // of Seen: certificates of other CAs
+	crls      []*crlCheck
+	crlSeed   maphash.Seed
 	read      atomic.Int64 // bytes of the report
 	mu        sync.Mutex   // of the verdicts, while there are several goroutines
 }
@@ -50,8 +53,9 @@ func (v *verifier) run(ctx context.Context) (*Result, error) {
 	if v.Workers <= 0 {
 		v.Workers = runtime.GOMAXPROCS(0)
 	}
-	v.res = &Result{Epoch: 1}
-	for _, name := range []string{Integrity, Authenticity, Completeness, Consistency, Witnesses, Freshness} {
+	v.res, v.crlSeed = &Result{Epoch: 1}, maphash.MakeSeed()
+	names := []string{Integrity, Authenticity, Completeness, Consistency, Witnesses, Freshness}
+	for _, name := range append(names, slices.Repeat([]string{CRL}, len(v.CRLs))...) {
 		v.res.Verdicts = append(v.res.Verdicts, Verdict{Name: name, Status: Unknown, Words: "Not checked, because of what failed before."})
 	}
 	defer v.notProven()
@@ -84,6 +88,9 @@ func (v *verifier) run(ctx context.Context) (*Result, error) {
 	if err := v.checkKey(); err != nil {
 		return v.res, err
 	}
+	if err := v.readCRLs(); err != nil {
+		return v.res, err
+	}
 	v.checkWitnesses()
 	v.checkFreshness()
 	previous := v.checkPrevious()
@@ -101,7 +108,7 @@ func (v *verifier) run(ctx context.Context) (*Result, error) {
 		}
 		if log != nil {
 			defer log.last.Close()
-			if err := v.judge(log, previous); err != nil {
+			if err := v.judge(ctx, log, previous); err != nil {
 				return v.res, err
 			}
 		}
@@ -403,7 +410,7 @@ func (v *verifier) parallel(ctx context.Context, f func(context.Context) error) 
 }
 
 // judge says what a replay means: authenticate first, then interpret.
-func (v *verifier) judge(l *replay, previous error) error {
+func (v *verifier) judge(ctx context.Context, l *replay, previous error) error {
 	m := v.m
 	root, _, err := l.rootAt(m.Size)
 	if err != nil {
@@ -443,7 +450,7 @@ func (v *verifier) judge(l *replay, previous error) error {
 	if len(v.LogKeys) > 0 && !v.keyPinned && !slices.ContainsFunc(chain, func(k logKey) bool { return slices.Contains(v.LogKeys, k.key) }) {
 		v.fail(Authenticity, ClassAuditKey, "The log never had one of the keys that were given.")
 	}
-	return nil
+	return v.checkCRLs(ctx, l)
 }
 
 // checkKnown compares the log with all that was known of it.

@@ -389,6 +389,8 @@ func (w *worker) check(blk *block, index uint64, raw []byte) {
 			target.revocations = append(target.revocations, r)
 			target.mu.Unlock()
 		}
+	case certlog.TypeCRL:
+		w.meetCRL(index, e)
 	case certlog.TypeGenesis, certlog.TypeKey, certlog.TypeRecovery:
 		w.keep(index)
 	case certlog.TypeSign:

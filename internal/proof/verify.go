@@ -25,6 +25,7 @@ type VerifyConfig struct {
 	Policy         *Policy     // witnesses that must have cosigned
 	Known          []KnownHead // the log must have grown from these
 	Seen           [][]byte    // DER certificates of the CA, found anywhere: the log must have them
+	CRLs           []CRLFile   // of the CA: each must say what the log says; a verdict named CRL for each
 
 	ReportID string        // the report that is expected; empty is any
 	Now      time.Time     // zero is the time of the call
@@ -58,6 +59,7 @@ const (
 	Consistency  = "consistency"  // the log grew from what was known before
 	Witnesses    = "witnesses"    // others have seen the same log
 	Freshness    = "freshness"    // the report is the one that was asked for, and not too old
+	CRL          = "crl"          // a revocation list is what the log says
 )
 
 // The answers.
@@ -86,6 +88,8 @@ const (
 	ClassSplitView         = "split-view"                  // there are two histories
 	ClassWitnessQuorum     = "witness-quorum"              // too few witnesses cosigned
 	ClassStale             = "stale"                       // too old
+	ClassCRL               = "crl"                         // a revocation list that the CA's key did not sign
+	ClassCRLDiffers        = "crl-differs-from-log"        // what was signed as the list is not what the log says
 )
 
 // Result is what a verification found.

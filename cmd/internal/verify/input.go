@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"bytes"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -17,12 +19,33 @@ import (
 // input is what a verification is given, read from files.
 type input struct {
 	config proof.VerifyConfig
-	report *os.File
-	folder string // of the log
+	files  []*os.File // open
+	folder string     // of the log
 	state  state
 }
 
-func (in *input) close() { _ = in.report.Close() } // it was only read
+func (in *input) close() {
+	for _, f := range in.files {
+		_ = f.Close() // it was only read
+	}
+}
+
+// open opens a file and tells its size. It stays open until close.
+func (in *input) open(path string) (*os.File, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	in.files = append(in.files, f)
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a folder", path)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
 
 // gather reads everything but the report and the log, and finds these.
 func gather(report string, o *options) (*input, error) {
@@ -41,23 +64,18 @@ func gather(report string, o *options) (*input, error) {
 	if name := strings.TrimSuffix(filepath.Base(report), filepath.Ext(report)); c.ReportID == "" && isID(name) {
 		c.ReportID = name // it lies under its id in the bucket: another one there is a swap
 	}
-	if in.report, err = os.Open(report); err != nil {
-		return nil, cannotCheck("name the report's file, as it was downloaded", "opening the report: %w", err)
-	}
 	ok := false
 	defer func() {
 		if !ok {
 			in.close()
 		}
 	}()
-	info, err := in.report.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a folder", report)
+	if c.Report, c.ReportSize, err = in.open(report); err != nil {
+		return nil, cannotCheck("name the report's file as it was downloaded, which ends in .json or .csv", "opening the report: %w", err)
 	}
-	if err != nil {
-		return nil, cannotCheck("name the report's file, which ends in .json or .csv", "opening the report: %w", err)
+	if err := in.crls(o.crls); err != nil {
+		return nil, err
 	}
-	c.Report, c.ReportSize = in.report, info.Size()
 
 	manifest := report + proof.ManifestSuffix
 	if o.bundle != "" {
@@ -229,6 +247,31 @@ func certificates(file string) (ders [][]byte, err error) {
 		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
 	return ders, nil
+}
+
+// crls opens revocation lists.
+func (in *input) crls(files []string) error {
+	for _, file := range files {
+		f, size, err := in.open(file)
+		if err != nil {
+			return cannotCheck("name the list's file, as it was downloaded", "--crl: %w", err)
+		}
+		list := proof.CRLFile{Name: filepath.Base(file), Reader: f, Size: size}
+		var head [11]byte
+		if _, err := f.ReadAt(head[:], 0); err == nil && string(head[:]) == "-----BEGIN " { // a copy for people
+			text, err := io.ReadAll(f)
+			if err != nil {
+				return cannotCheck("", "--crl: %w", err)
+			}
+			block, _ := pem.Decode(text)
+			if block == nil || block.Type != "X509 CRL" {
+				return cannotCheck("give the list as DER or PEM", "--crl: %s holds no revocation list", file)
+			}
+			list.Reader, list.Size = bytes.NewReader(block.Bytes), int64(len(block.Bytes))
+		}
+		in.config.CRLs = append(in.config.CRLs, list)
+	}
+	return nil
 }
 
 // seen reads all certificates of a folder and those below it.

@@ -63,6 +63,7 @@ type options struct {
 	quick, serials bool
 	sample, nonce  string
 	seen           string
+	crls           []string
 	workers        int
 	output         string
 	inclusion      string
@@ -103,6 +104,7 @@ Exit codes:
      the log's key, or the log was recovered after a loss, which is described`,
 		Example: `  chirograph verify 26d5ff59-….json --ca-certificate root.pem
   chirograph verify 26d5ff59-….json --ca-certificate root.pem --sample 25 --nonce "$(date +%s)-from-the-auditor"
+  chirograph verify 26d5ff59-….json --ca-certificate root.pem --crl 5f1c….crl
   chirograph verify --inclusion www.tlog-proof --cert www.pem --ca-certificate root.pem`,
 		Args:          one(&o),
 		SilenceErrors: true,
@@ -151,6 +153,7 @@ Exit codes:
 	f.StringVar(&o.sample, "sample", "", "draw that many rows at random, or a share of them such as 3%")
 	f.StringVar(&o.nonce, "nonce", "", "text that --sample draws by, chosen by you after the report was made")
 	f.StringVar(&o.seen, "seen", "", "folder of certificates found in use, PEM or DER: each that the CA signed must be in the log")
+	f.StringArrayVar(&o.crls, "crl", nil, "revocation list of the CA, DER or PEM: it must say what the log says; may be repeated")
 	f.IntVar(&o.workers, "workers", 0, "how many goroutines work (default: one for each CPU)")
 	f.StringVar(&o.output, "output", "text", "text or json")
 	f.StringVar(&o.inclusion, "inclusion", "", "verify a proof of one certificate (chirograph log prove) in place of a report")
@@ -186,7 +189,7 @@ func one(o *options) cobra.PositionalArgs {
 		case o.inclusion == "" && len(args) != 1:
 			return cannotCheck(hint, "give one report to verify, not %d", len(args))
 		}
-		for _, name := range []string{"bundle", "log", "max-age", "report-id", "quick", "serials", "sample", "nonce", "seen"} {
+		for _, name := range []string{"bundle", "log", "max-age", "report-id", "quick", "serials", "sample", "nonce", "seen", "crl"} {
 			if o.inclusion != "" && cmd.Flags().Changed(name) {
 				return cannotCheck(hint, "--%s is about a report, --inclusion about one certificate", name)
 			}
