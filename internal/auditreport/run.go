@@ -248,7 +248,7 @@ func why(err error) string {
 	case errors.As(err, &refused) && refused.Code != pca.RequestFailedException:
 		return refused.Message
 	}
-	return bucket.Explain(err)
+	return bucket.Explain(err, "report")
 }
 
 // ended cleans up after the record says SUCCESS or FAILED. A crash before it

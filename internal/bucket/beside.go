@@ -33,7 +33,8 @@ func (c *Client) Replace(ctx context.Context, o Object, body []byte) error {
 // an error (D-4); how it got there is not looked at, since readers check it.
 func (c *Client) beside(ctx context.Context, o Object, body []byte, overwrite bool) error {
 	var st Stored
-	err := c.putObject(ctx, o, body, sha256.Sum256(body), overwrite, &st)
+	o.replace = overwrite
+	err := c.putObject(ctx, o, body, sha256.Sum256(body), &st)
 	if !overwrite && status(err) == http.StatusPreconditionFailed {
 		return nil
 	}

@@ -728,7 +728,7 @@ func TestErrorInside200(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Complete(t.Context(), u, []bucket.Part{p}); err == nil || !strings.Contains(bucket.Explain(err), "AccessDenied") {
+	if _, err := c.Complete(t.Context(), u, []bucket.Part{p}); err == nil || !strings.Contains(bucket.Explain(err, "report"), "AccessDenied") {
 		t.Errorf("%v", err)
 	}
 	if got := e.keys(t); len(got) != 0 {

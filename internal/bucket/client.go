@@ -259,12 +259,16 @@ func (c *Client) setRegion(bucket, region string) {
 	c.mu.Unlock()
 }
 
-// acl is the canned ACL for objects of the bucket; empty for none.
-func (c *Client) acl(bucket string) types.ObjectCannedACL {
+// acl is the canned ACL of an object that is written into the bucket, given the
+// one that it is to have, empty for Config's; empty for none.
+func (c *Client) acl(bucket string, own types.ObjectCannedACL) types.ObjectCannedACL {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cfg.ACL == NoACL || c.noACL[bucket] {
 		return ""
+	}
+	if own != "" {
+		return own
 	}
 	return types.ObjectCannedACL(c.cfg.ACL)
 }

@@ -50,22 +50,36 @@ func Temporary(err error) bool {
 	return true // the network, or an answer that could not be read
 }
 
-// Explain says in words, for the owner of the bucket, why writing failed.
-func Explain(err error) string {
+// Refused tells whether the bucket, or who decides about it, refused what was
+// to be written: its owner can mend that, not this server.
+func Refused(err error) bool {
+	if refused, ok := errors.AsType[*pca.Error](err); ok {
+		return refused.Code == pca.ValidationException || refused.Code == pca.ResourceNotFoundException
+	}
+	switch code(err) {
+	case "AccessControlListNotSupported", "NoSuchBucket":
+		return true
+	}
+	return status(err) == http.StatusForbidden && !Temporary(err) || errors.Is(err, ErrLocked)
+}
+
+// Explain says in words, for the owner of the bucket, why writing something
+// failed, such as "report".
+func Explain(err error, what string) string {
 	var refused *pca.Error
 	var api smithy.APIError
 	switch {
 	case errors.As(err, &refused):
 		return refused.Message
 	case errors.Is(err, ErrLocked):
-		return "The bucket service did not take the proof of the report: " + ErrLocked.Error() + "."
+		return "The bucket service did not take what belongs to the " + what + ": " + ErrLocked.Error() + "."
 	case errors.Is(err, ErrForeignObject), errors.Is(err, ErrAbsent), errors.Is(err, ErrNoUpload):
-		return "Writing the report failed: " + err.Error() + "."
+		return "Writing the " + what + " failed: " + err.Error() + "."
 	case errors.As(err, &api):
 		if s := status(err); s == http.StatusForbidden {
-			return fmt.Sprintf("The bucket service refused to take the report: %s. %s", answer(api), checkPermissions)
+			return fmt.Sprintf("The bucket service refused to take the %s: %s. %s", what, answer(api), checkPermissions)
 		}
-		return "The bucket service did not take the report: " + answer(api) + "."
+		return "The bucket service did not take the " + what + ": " + answer(api) + "."
 	case errors.Is(err, context.DeadlineExceeded):
 		return "The bucket service did not answer in time."
 	}
@@ -115,7 +129,7 @@ func (c *Client) unreachable(doing, bucket string, err error) error {
 	}
 	return &pca.Error{
 		Code:    pca.RequestFailedException,
-		Message: fmt.Sprintf("Could not reach bucket %s through %s: %s. No report was made; try again, and if it stays so check the bucket endpoint of this server.", bucket, c.name, why),
+		Message: fmt.Sprintf("Could not reach bucket %s through %s: %s. Nothing was written; try again, and if it stays so check the bucket endpoint of this server.", bucket, c.name, why),
 		Err:     fmt.Errorf("%s: %w", doing, err),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/pca"
@@ -21,8 +22,13 @@ import (
 const ServicePrincipal = "acm-pca.amazonaws.com"
 
 // testKey is the object that is written to try a bucket, as AWS does
-// (audit-report.md 9.3).
-const testKey = "acm-pca-permission-test-key-private"
+// (audit-report.md 9.3, revocation.md 3).
+func testKey(acl types.ObjectCannedACL) string {
+	if acl == types.ObjectCannedACLPublicRead {
+		return "acm-pca-permission-test-key"
+	}
+	return "acm-pca-permission-test-key-private"
+}
 
 // GateRequest asks whether a CA may write one object and what goes with it.
 type GateRequest struct {
@@ -35,6 +41,9 @@ type GateRequest struct {
 	// AuthorizeCredentials, by a multipart upload that is aborted. Set when a
 	// report is asked for; not when the gate is passed again before Complete.
 	Try bool
+
+	crl bool                  // not a report; see GateCRL
+	acl types.ObjectCannedACL // of the objects; empty: Config.ACL
 }
 
 // GateDecision is why the gate let a request pass; it goes into the report's
@@ -58,7 +67,10 @@ func (c *Client) Gate(ctx context.Context, r GateRequest) (*GateDecision, error)
 	}
 	d := &GateDecision{Authorization: c.cfg.Authorization}
 	if c.cfg.Authorization == AuthorizeCredentials {
-		if r.Try {
+		switch {
+		case r.Try && r.crl:
+			err = c.tryWrite(ctx, r)
+		case r.Try:
 			err = c.probe(ctx, r)
 		}
 		return d, err
@@ -150,7 +162,7 @@ func (c *Client) checkPolicy(ctx context.Context, r GateRequest) (sum []byte, er
 	var wanted []access
 	for _, key := range append([]string{r.Key}, r.Beside...) {
 		wanted = append(wanted, access{"s3:PutObject", bucketARN + "/" + key}, access{"s3:PutObjectAcl", bucketARN + "/" + key})
-		if c.cfg.Retention > 0 {
+		if c.cfg.Retention > 0 && !r.crl {
 			wanted = append(wanted, access{putRetention, bucketARN + "/" + key})
 		}
 	}
@@ -159,7 +171,7 @@ func (c *Client) checkPolicy(ctx context.Context, r GateRequest) (sum []byte, er
 		switch policy.Evaluate(&iam.Request{
 			Principal: Principal(r.Account, r.CAARN),
 			Action:    want.action, Resource: want.resource,
-			Context: c.conditionKeys(r.Bucket, want.action),
+			Context: c.conditionKeys(r, want.action),
 		}) {
 		case iam.Allow:
 		case iam.ExplicitDeny:
@@ -189,14 +201,14 @@ func Principal(account, caARN string) *iam.Principal {
 
 // conditionKeys are the keys of D-12 that a request carries; a key that is not
 // here is absent.
-func (c *Client) conditionKeys(bucket, action string) map[string][]string {
+func (c *Client) conditionKeys(r GateRequest, action string) map[string][]string {
 	keys := map[string][]string{
 		"aws:SecureTransport": {fmt.Sprint(c.cfg.Transport != nil || !strings.HasPrefix(strings.ToLower(c.cfg.Endpoint), "http://"))},
 	}
 	if !strings.HasPrefix(action, "s3:PutObject") {
 		return keys
 	}
-	if acl := c.acl(bucket); acl != "" {
+	if acl := c.acl(r.Bucket, r.acl); acl != "" {
 		keys["s3:x-amz-acl"] = []string{string(acl)}
 	}
 	if c.cfg.SSE != "" {
@@ -208,18 +220,20 @@ func (c *Client) conditionKeys(bucket, action string) map[string][]string {
 	return keys
 }
 
-// tryWrite writes the test object with the settings of a report, and leaves it.
+// tryWrite writes the test object with the settings of what is to be written,
+// and leaves it.
 // One that the bucket's own retention keeps from being written again was
 // written before, and shows that it can be.
 func (c *Client) tryWrite(ctx context.Context, r GateRequest) error {
-	o := Object{Bucket: r.Bucket, Key: testKey, Account: r.Account, ContentType: "application/octet-stream"}
-	err := c.putObject(ctx, o, nil, sha256.Sum256(nil), true, new(Stored))
+	o := Object{Bucket: r.Bucket, Key: testKey(r.acl), Account: r.Account, ContentType: "application/octet-stream", acl: r.acl, replace: true}
+	err := c.putObject(ctx, o, nil, sha256.Sum256(nil), new(Stored))
 	if status(err) == http.StatusForbidden {
-		if again := c.putObject(ctx, o, nil, sha256.Sum256(nil), false, new(Stored)); status(again) == http.StatusPreconditionFailed {
+		o.replace = false
+		if again := c.putObject(ctx, o, nil, sha256.Sum256(nil), new(Stored)); status(again) == http.StatusPreconditionFailed {
 			err = nil
 		}
 	}
-	return c.tried(r, "writing the test object "+testKey, err)
+	return c.tried(r, "writing the test object "+o.Key, err)
 }
 
 // probe begins an upload and aborts it: the store's own access control decides (D-14).
@@ -254,15 +268,19 @@ func answerOf(err error) string {
 // refused is the answer for a bucket that the CA may not write (D-13). It says
 // what is missing and what to attach.
 func (c *Client) refused(r GateRequest, why string, err error) error {
-	remedy := fmt.Sprintf("Allow the credentials of this server s3:PutObject, s3:AbortMultipartUpload and s3:GetBucketLocation on %s.", r.Bucket)
-	if c.cfg.Authorization == AuthorizePolicy {
-		remedy = "A policy that works: " + string(bytes.TrimSpace(compact(c.policyFor(partition(r.CAARN), r.Bucket, r.Account)))) + "."
-	}
 	return &pca.Error{
 		Code:    pca.ValidationException,
-		Message: fmt.Sprintf("The audit report cannot be written to S3 bucket %s: %s. %s %s", r.Bucket, why, remedy, checkPermissions),
+		Message: fmt.Sprintf("The audit report cannot be written to S3 bucket %s: %s. %s %s", r.Bucket, why, c.remedy(r), checkPermissions),
 		Err:     &refusal{why, err},
 	}
+}
+
+// remedy says what lets a CA write.
+func (c *Client) remedy(r GateRequest) string {
+	if c.cfg.Authorization == AuthorizePolicy {
+		return "A policy that works: " + string(bytes.TrimSpace(compact(c.policyFor(partition(r.CAARN), r.Bucket, r.Account)))) + "."
+	}
+	return fmt.Sprintf("Allow the credentials of this server s3:PutObject, s3:AbortMultipartUpload and s3:GetBucketLocation on %s.", r.Bucket)
 }
 
 // refusal is why a bucket was refused, without the remedy.

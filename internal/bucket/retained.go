@@ -46,8 +46,8 @@ func ParseLockMode(s string) (LockMode, error) {
 
 // retain gives an upload that begins now the retention of Config. Objects that
 // are to be replaced get none: they would stay as they are.
-func (c *Client) retain() (mode types.ObjectLockMode, until *time.Time) {
-	if c.cfg.Retention <= 0 {
+func (c *Client) retain(o Object) (mode types.ObjectLockMode, until *time.Time) {
+	if c.cfg.Retention <= 0 || o.replace {
 		return "", nil
 	}
 	return types.ObjectLockMode(c.cfg.RetentionMode), aws.Time(time.Now().Add(c.cfg.Retention).UTC().Truncate(time.Second))
@@ -66,7 +66,8 @@ func (c *Client) bodyMD5(body []byte) *string {
 // Retain gives an object that is in the bucket, and was written with Replace,
 // the retention of Config from now on. Without one it does nothing.
 func (c *Client) Retain(ctx context.Context, o Object) error {
-	mode, until := c.retain()
+	o.replace = false
+	mode, until := c.retain(o)
 	if until == nil {
 		return nil
 	}
@@ -111,7 +112,7 @@ func (c *Client) lockedAs(ctx context.Context, o Object, body []byte, refusal er
 // checkObjectLock refuses a bucket that cannot retain what Config wants
 // retained. A store that does not tell is left to answer the write.
 func (c *Client) checkObjectLock(ctx context.Context, r GateRequest) error {
-	if c.cfg.Retention <= 0 || !r.Try {
+	if c.cfg.Retention <= 0 || !r.Try || r.crl {
 		return nil
 	}
 	_, err := c.owner.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &r.Bucket, ExpectedBucketOwner: c.ownerOf(r.Account)}, c.in(r.Bucket))

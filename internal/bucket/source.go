@@ -32,7 +32,8 @@ type Source struct {
 // key, which may be damaged. sum is body's SHA-256.
 func (c *Client) PutSource(ctx context.Context, o Object, body []byte, sum [32]byte) (Stored, error) {
 	st := Stored{Size: int64(len(body))}
-	err := c.putObject(ctx, o, body, sum, true, &st)
+	o.replace = true
+	err := c.putObject(ctx, o, body, sum, &st)
 	return st, err
 }
 

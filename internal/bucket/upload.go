@@ -43,6 +43,10 @@ type Object struct {
 	Account     string // the CA's owner; on AWS also the bucket's
 	ContentType string
 	ReportID    string // goes into the metadata, to tell our object from another; may be empty
+
+	acl          types.ObjectCannedACL // empty: Config.ACL
+	cacheControl string
+	replace      bool // in the place of one with its key, and to be replaced itself
 }
 
 // Upload is a multipart upload under way. Nothing of it is visible before Complete.
@@ -74,25 +78,23 @@ type Stored struct {
 // answer was lost; any other is ErrForeignObject. sum is body's SHA-256.
 func (c *Client) Put(ctx context.Context, o Object, body []byte, sum [32]byte) (Stored, error) {
 	st := Stored{Size: int64(len(body))}
-	err := c.putObject(ctx, o, body, sum, false, &st)
+	err := c.putObject(ctx, o, body, sum, &st)
 	return c.settle(ctx, o, st, err)
 }
 
-func (c *Client) putObject(ctx context.Context, o Object, body []byte, sum [32]byte, overwrite bool, st *Stored) error {
+func (c *Client) putObject(ctx context.Context, o Object, body []byte, sum [32]byte, st *Stored) error {
 	ctx, cancel := context.WithTimeout(ctx, partStep)
 	defer cancel()
-	return c.adapt(o.Bucket, func(condition *string) error {
+	return c.adapt(o, func(condition *string) error {
 		in := &s3.PutObjectInput{
 			Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account),
 			Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
-			ContentType: &o.ContentType, Metadata: o.metadata(),
-			ACL:                  c.acl(o.Bucket),
+			ContentType: &o.ContentType, CacheControl: optional(o.cacheControl), Metadata: o.metadata(),
+			ACL:                  c.acl(o.Bucket, o.acl),
 			ServerSideEncryption: types.ServerSideEncryption(c.cfg.SSE), SSEKMSKeyId: optional(c.cfg.SSEKMSKeyID),
 		}
-		if !overwrite {
-			in.IfNoneMatch = condition
-			in.ObjectLockMode, in.ObjectLockRetainUntilDate = c.retain()
-		}
+		in.IfNoneMatch = condition
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = c.retain(o)
 		in.ContentMD5 = c.bodyMD5(body)
 		if c.crc {
 			if st.Checksum == "" {
@@ -113,14 +115,14 @@ func (c *Client) CreateUpload(ctx context.Context, o Object) (Upload, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortStep)
 	defer cancel()
 	u := Upload{Object: o}
-	err := c.adapt(o.Bucket, func(*string) error {
+	err := c.adapt(o, func(*string) error {
 		in := &s3.CreateMultipartUploadInput{
 			Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: c.ownerOf(o.Account),
-			ContentType: &o.ContentType, Metadata: o.metadata(),
-			ACL:                  c.acl(o.Bucket),
+			ContentType: &o.ContentType, CacheControl: optional(o.cacheControl), Metadata: o.metadata(),
+			ACL:                  c.acl(o.Bucket, o.acl),
 			ServerSideEncryption: types.ServerSideEncryption(c.cfg.SSE), SSEKMSKeyId: optional(c.cfg.SSEKMSKeyID),
 		}
-		in.ObjectLockMode, in.ObjectLockRetainUntilDate = c.retain()
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = c.retain(o)
 		if c.crc {
 			in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc64nvme, types.ChecksumTypeFullObject
 		}
@@ -160,21 +162,25 @@ func (c *Client) UploadPart(ctx context.Context, u Upload, number int32, body []
 // looks at it. After a time-out, or when the upload turns out to be gone, it
 // does not trust the answer but looks (D-4). It may be called again.
 func (c *Client) Complete(ctx context.Context, u Upload, parts []Part) (Stored, error) {
+	st, err := c.complete(ctx, u, parts)
+	return c.settle(ctx, u.Object, st, err)
+}
+
+// complete is the request alone; what it returns is known also after an error.
+func (c *Client) complete(ctx context.Context, u Upload, parts []Part) (st Stored, err error) {
 	ctx, cancel := context.WithTimeout(ctx, completeStep)
 	defer cancel()
-	var st Stored
 	done := make([]types.CompletedPart, len(parts))
 	for i, p := range parts {
 		st.Size += p.Size
 		done[i] = types.CompletedPart{PartNumber: aws.Int32(p.Number), ETag: aws.String(p.ETag), ChecksumCRC64NVME: optional(p.Checksum)}
 	}
-	var err error
 	if c.crc {
 		if st.Checksum, err = Combine(parts); err != nil {
 			return Stored{}, err
 		}
 	}
-	err = c.adapt(u.Bucket, func(condition *string) error {
+	err = c.adapt(u.Object, func(condition *string) error {
 		in := &s3.CompleteMultipartUploadInput{
 			Bucket: &u.Bucket, Key: &u.Key, UploadId: &u.ID, ExpectedBucketOwner: c.ownerOf(u.Account),
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
@@ -189,7 +195,7 @@ func (c *Client) Complete(ctx context.Context, u Upload, parts []Part) (Stored, 
 		}
 		return err
 	})
-	return c.settle(ctx, u.Object, st, gone(err))
+	return st, gone(err)
 }
 
 // settle turns the answer to a write of a whole object into the truth. A store
@@ -306,25 +312,26 @@ func (c *Client) Sweep(ctx context.Context, bucket, account, prefix, keep string
 }
 
 // adapt runs a request, and again without what the store does not take: the
-// canned ACL (D-25), then If-None-Match.
-func (c *Client) adapt(bucket string, request func(condition *string) error) error {
+// canned ACL (D-25), then If-None-Match. A bucket without ACLs is the place of
+// nothing that everybody is to read.
+func (c *Client) adapt(o Object, request func(condition *string) error) error {
 	for {
 		var condition *string
-		if !c.noConditions.Load() {
+		if !c.noConditions.Load() && !o.replace {
 			condition = aws.String("*")
 		}
-		acl := c.acl(bucket)
+		acl := c.acl(o.Bucket, o.acl)
 		err := request(condition)
 		switch code(err) {
 		case "AccessControlListNotSupported":
-			if acl == "" {
+			if acl == "" || acl == types.ObjectCannedACLPublicRead {
 				return err
 			}
-			c.dropACL(bucket)
+			c.dropACL(o.Bucket)
 		case "NotImplemented", "InvalidArgument":
 			switch {
 			case acl != "":
-				c.dropACL(bucket)
+				c.dropACL(o.Bucket)
 			case condition != nil && code(err) == "NotImplemented":
 				c.noConditions.Store(true)
 			default:
