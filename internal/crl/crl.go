@@ -87,3 +87,11 @@ type Config struct {
 // DefaultPartitionSize keeps a partition below 1 MB when all of its certificates
 // are revoked: 49 bytes each with a serial number of 16 octets and a reason.
 const DefaultPartitionSize = 20000
+
+// PathPrefix is the path below which every CA has the routes of Route, and
+// ActionPublish the action of having lists made at once. Its prefix is the
+// server's own, as that of the audit log's actions (access.md A-42).
+const (
+	PathPrefix    = "/revocation/"
+	ActionPublish = "pcaaudit:PublishCRL"
+)
