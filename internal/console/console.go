@@ -31,6 +31,7 @@ import (
 	"chirograph.dev/internal/bucket"
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/crl"
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/inventory"
 	"chirograph.dev/internal/pca"
@@ -83,6 +84,11 @@ type Config struct {
 	// Link gives a URL at which whoever has it downloads the object of a report,
 	// or what lies beside it under a suffix, for as long as life.
 	Link func(ctx context.Context, r *store.AuditReport, suffix string, life time.Duration) (url string, err error)
+
+	// CRLs are the revocation lists of the CAs, and OCSPURL gives the URL of the
+	// responder for CAs that have no name of their own for it.
+	CRLs    *crl.Service
+	OCSPURL func() string
 
 	// OIDC lets people sign in with an OIDC provider; nil: with access keys alone.
 	OIDC *OIDC
@@ -281,6 +287,7 @@ func (c *Console) routes() map[string]route {
 	}
 	maps.Copy(table, c.reportRoutes())
 	maps.Copy(table, c.certificateRoutes())
+	maps.Copy(table, c.revocationRoutes())
 	if c.cfg.OIDC != nil {
 		table["GET oidc/start"] = route{action: "console:SignInWithOIDC", open: true, status: http.StatusFound, serve: c.toIssuer}
 		table["GET oidc/callback"] = route{action: "console:SignInWithOIDC", open: true, status: http.StatusFound, serve: c.fromIssuer}
@@ -346,8 +353,6 @@ type Settings struct {
 	OIDC               *OIDCSettings `json:"oidc"`
 	Destination        string        `json:"destination"`
 	MinIntervalSeconds int64         `json:"minIntervalSeconds"`
-	// RevocationPublishing says whether CRLs and OCSP can be switched on.
-	RevocationPublishing bool `json:"revocationPublishing"`
 }
 
 // OIDCSettings is what a page knows of the OIDC provider.
@@ -360,7 +365,6 @@ func (c *Console) settings(context.Context, *request) (any, error) {
 	out := &Settings{
 		Version: c.cfg.Version, Region: c.cfg.Region, Partition: c.cfg.API.Partition, Destination: c.cfg.Destination,
 		IdleSeconds: int64(c.cfg.Idle / time.Second), MinIntervalSeconds: int64(c.cfg.MinInterval / time.Second),
-		RevocationPublishing: ca.PublishesRevocation,
 	}
 	if c.cfg.OIDC != nil {
 		out.OIDC = &OIDCSettings{Name: c.cfg.OIDC.name()}

@@ -128,12 +128,6 @@ func TestSettings(t *testing.T) {
 	if s != (Settings{Version: "test", Region: "us-east-1", Partition: "aws", IdleSeconds: 1800, Destination: "the embedded bucket service", MinIntervalSeconds: 1800}) {
 		t.Errorf("%+v", s)
 	}
-	// The form offers what is served.
-	switchOn := h.as("eva", policyOf("Allow", "acm-pca:CreateCertificateAuthority")).post("call/CreateCertificateAuthority",
-		`{"CertificateAuthorityType":"ROOT","CertificateAuthorityConfiguration":{"KeyAlgorithm":"EC_prime256v1","SigningAlgorithm":"SHA256WITHECDSA","Subject":{"CommonName":"A"}},"RevocationConfiguration":{"OcspConfiguration":{"Enabled":true}}}`)
-	if switchOn.code() != map[bool]string{false: "InvalidArgsException"}[s.RevocationPublishing] {
-		t.Errorf("revocationPublishing is %v, and OCSP: %d %s", s.RevocationPublishing, switchOn.status, switchOn.body)
-	}
 	want(t, "nobody's templates", b.get("templates"), 401, "SessionExpired")
 	b = h.as("ana", policyOf("Deny", "*"))
 	var list []Template

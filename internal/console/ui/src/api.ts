@@ -83,8 +83,6 @@ export type Settings = {
   idleSeconds: number;
   minIntervalSeconds: number;
   destination: string;
-  /** Whether CRLs and OCSP can be switched on. */
-  revocationPublishing: boolean;
   oidc: { name: string } | null;
 };
 
@@ -126,6 +124,33 @@ export type RevocationConfiguration = {
 };
 
 export type Status = "CREATING" | "PENDING_CERTIFICATE" | "ACTIVE" | "DELETED" | "DISABLED" | "EXPIRED" | "FAILED";
+
+/** The newest CRL of a list, base or delta. */
+export type SignedCrl = {
+  number: string;
+  thisUpdate: string;
+  nextUpdate: string;
+  entries: number;
+  bytes: number;
+  covered: number; // entries of the log
+  writtenAt?: string; // to the bucket; absent: not yet
+};
+
+/** A place that the CRLs of a CA have: a complete list, or a partition. */
+export type RevocationList = Partial<SignedCrl> & {
+  id: number;
+  uri: string;
+  bucket: string;
+  key: string;
+  partitioned: boolean;
+  open: boolean; // certificates are still bound to it
+  active: boolean; // it is renewed
+  certificates: number;
+  delta?: SignedCrl;
+  due?: string;
+  failure?: string;
+  failedAt?: string;
+};
 
 /** A certificate authority as the API describes it. */
 export type CertificateAuthority = {
@@ -338,6 +363,8 @@ export const api = {
   verification: (ca: string, report: string, signal?: AbortSignal) =>
     request<Verification>("report/verification", { query: { ca, report }, signal, background: true }),
   verify: (ca: string, report: string) => request<Verification>("report/verification", { method: "POST", body: { ca, report } }),
+  crls: (ca: string, signal?: AbortSignal) => request<{ crls: RevocationList[]; ocspUrl: string }>("crls", { query: { ca }, signal, background: true }),
+  publishCrls: (ca: string) => request<{ crls: RevocationList[] }>("crls/publish", { method: "POST", body: { ca } }),
   buckets: (signal?: AbortSignal) => request<Buckets>("buckets", { signal }),
   bucket: (ca: string, bucket: string, signal?: AbortSignal) => request<BucketState>("bucket", { query: { ca, bucket }, signal }),
   attachPolicy: (ca: string, bucket: string) => request<BucketState>("bucket/policy", { method: "POST", body: { ca, bucket } }),

@@ -23,6 +23,7 @@ import { Pem } from "../parts/decoded";
 import { Failure } from "../parts/failure";
 import { LoadFailure, Loading } from "../parts/loading";
 import { checkPem, PemField } from "../parts/pem-field";
+import { SaveCancel } from "../parts/save-cancel";
 import { checkValidity, ValidityForm, validityOf, type ValidityInput } from "../parts/validity-form";
 import { useMay } from "../permissions";
 import { at } from "../routes";
@@ -466,16 +467,7 @@ function External({ authority }: { authority: CertificateAuthority }) {
         </SpaceBetween>
       </Container>
       <Failure error={error} header="The certificate was not installed" />
-      <Box float="right">
-        <SpaceBetween direction="horizontal" size="xs">
-          <Button variant="link" disabled={running} onClick={() => navigate(at.authority(arn))}>
-            Cancel
-          </Button>
-          <Button variant="primary" loading={running} onClick={install}>
-            Confirm and install
-          </Button>
-        </SpaceBetween>
-      </Box>
+      <SaveCancel verb="Confirm and install" running={running} onSave={install} onCancel={() => navigate(at.authority(arn))} />
     </SpaceBetween>
   );
 }

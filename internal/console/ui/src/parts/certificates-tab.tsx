@@ -20,6 +20,7 @@ import { count, templateName, time, words } from "../text";
 import { keyAlgorithmName } from "./algorithms";
 import { CertificateFilters } from "./certificate-filters";
 import { CertificateStatus } from "./certificate-status";
+import { Empty } from "./empty";
 import { Failure } from "./failure";
 import { LoadFailure } from "./loading";
 import type { TabProps } from "./tab";
@@ -179,7 +180,15 @@ export default function CertificatesTab({ details }: TabProps) {
         enableKeyboardNavigation
         ariaLabels={{ tableLabel: "Certificates" }}
         renderAriaLive={({ firstIndex, lastIndex }) => (certificates.length ? `Certificates ${firstIndex} to ${lastIndex} of this page are shown.` : "No certificates.")}
-        empty={page.error ? null : unfinished ? <Box textAlign="center">Nothing found so far.</Box> : <Empty filtered={filtered} clear={clear} />}
+        empty={
+          page.error ? null : unfinished ? (
+            <Box textAlign="center">Nothing found so far.</Box>
+          ) : (
+            <Empty title={filtered ? "No matches" : "No certificates"} action={filtered && <Button onClick={clear}>Clear filters</Button>}>
+              {filtered ? "No certificate is like this." : "This private CA has issued none yet."}
+            </Empty>
+          )
+        }
         footer={
           unfinished && !page.loading ? (
             <Box textAlign="center">
@@ -194,19 +203,5 @@ export default function CertificatesTab({ details }: TabProps) {
         }
       />
     </SpaceBetween>
-  );
-}
-
-function Empty({ filtered, clear }: { filtered: boolean; clear(): void }) {
-  return (
-    <Box textAlign="center">
-      <SpaceBetween size="m">
-        <div>
-          <Box variant="strong">{filtered ? "No matches" : "No certificates"}</Box>
-          <Box color="text-body-secondary">{filtered ? "No certificate is like this." : "This private CA has issued none yet."}</Box>
-        </div>
-        {filtered && <Button onClick={clear}>Clear filters</Button>}
-      </SpaceBetween>
-    </Box>
   );
 }

@@ -13,6 +13,7 @@ import { useNotify } from "../notifications";
 import type { Reasons } from "../permissions";
 import { accountOf, time } from "../text";
 import { Confirm } from "./confirm";
+import { Empty } from "./empty";
 import { LoadFailure } from "./loading";
 
 type Permission = { Principal: string; SourceAccount?: string; Actions: string[]; CreatedAt: number };
@@ -79,14 +80,7 @@ export function PermissionsPanel({ arn, may }: { arn: string; may: Reasons }) {
             Permissions
           </Header>
         }
-        empty={
-          <Box textAlign="center" color="inherit">
-            <b>No permissions</b>
-            <Box variant="p" color="inherit">
-              No service may use this private CA.
-            </Box>
-          </Box>
-        }
+        empty={<Empty title="No permissions">No service may use this private CA.</Empty>}
       />
       {creating && <Create arn={arn} onClose={() => setCreating(false)} onCreated={list.reload} />}
       {removed && (

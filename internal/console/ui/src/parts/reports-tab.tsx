@@ -1,4 +1,3 @@
-import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import Header from "@cloudscape-design/components/header";
 import Link from "@cloudscape-design/components/link";
@@ -14,6 +13,7 @@ import { useMay } from "../permissions";
 import { at } from "../routes";
 import { href, useFollow } from "../shell";
 import { bytes, count, time, whyNoReport } from "../text";
+import { Empty } from "./empty";
 import { LoadFailure } from "./loading";
 import { duration, ProofStatus, ReportProgress, ReportStatus } from "./report-status";
 import type { TabProps } from "./tab";
@@ -94,15 +94,9 @@ export default function ReportsTab({ details, reload }: TabProps) {
         pagination={pages.more || pages.index > 1 ? <Pagination {...pages.props} disabled={page.loading} /> : undefined}
         empty={
           page.error ? null : (
-            <Box textAlign="center">
-              <SpaceBetween size="m">
-                <div>
-                  <Box variant="strong">No audit reports</Box>
-                  <Box color="text-body-secondary">None has been made of this private CA yet.</Box>
-                </div>
-                {generate}
-              </SpaceBetween>
-            </Box>
+            <Empty title="No audit reports" action={generate}>
+              None has been made of this private CA yet.
+            </Empty>
           )
         }
         columnDefinitions={[

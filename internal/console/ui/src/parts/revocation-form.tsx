@@ -1,13 +1,12 @@
-import Alert from "@cloudscape-design/components/alert";
+import Autosuggest from "@cloudscape-design/components/autosuggest";
 import Checkbox from "@cloudscape-design/components/checkbox";
 import ExpandableSection from "@cloudscape-design/components/expandable-section";
 import FormField from "@cloudscape-design/components/form-field";
 import Input from "@cloudscape-design/components/input";
 import RadioGroup from "@cloudscape-design/components/radio-group";
-import Select from "@cloudscape-design/components/select";
 import SpaceBetween from "@cloudscape-design/components/space-between";
-import type { RevocationConfiguration } from "../api";
-import { useSession } from "../session";
+import { api, type Buckets, type RevocationConfiguration } from "../api";
+import { useLoad } from "../load";
 
 export type RevocationInput = {
   crl: boolean;
@@ -82,39 +81,52 @@ export function checkRevocation(v: RevocationInput): RevocationErrors {
   return Object.fromEntries(Object.entries(wrong).filter(([, words]) => words));
 }
 
-const useUnpublished = () => !useSession().settings?.revocationPublishing;
-
-/** What this server does not do about revocation yet, in plain words. */
-export function RevocationNotice() {
-  if (!useUnpublished()) return null;
-  return (
-    <Alert type="info" header="This server does not publish CRLs or answer OCSP requests yet">
-      Neither can be turned on. Certificates can be revoked all the same: every audit report that is generated afterwards lists them as revoked, with time and
-      reason.
-    </Alert>
-  );
-}
+const none = Promise.resolve<Buckets>({ buckets: [], service: "" });
 
 type Props = { value: RevocationInput; errors: RevocationErrors; onChange(next: RevocationInput): void };
 
 export function RevocationForm({ value: v, errors, onChange }: Props) {
   const set = (change: Partial<RevocationInput>) => onChange({ ...v, ...change });
-  const unpublished = useUnpublished();
+  const buckets = useLoad(v.crl ? "buckets" : "", (signal) => (v.crl ? api.buckets(signal) : none));
   return (
     <SpaceBetween size="l">
-      <RevocationNotice />
-      <Checkbox
-        checked={v.crl}
-        disabled={unpublished && !v.crl} // what is on can always be turned off
-        onChange={(e) => set({ crl: e.detail.checked })}
-        description={`Lists of revoked certificates, as objects in an S3 bucket.${unpublished ? " Not available: this server does not publish CRLs yet." : ""}`}
-      >
+      <Checkbox checked={v.crl} onChange={(e) => set({ crl: e.detail.checked })} description="Lists of revoked certificates, as objects in an S3 bucket.">
         Activate CRL distribution
       </Checkbox>
       {v.crl && (
         <SpaceBetween size="l">
-          <FormField label="S3 bucket name" errorText={errors.bucket}>
-            <Input value={v.bucket} onChange={(e) => set({ bucket: e.detail.value })} autoComplete={false} spellcheck={false} />
+          <FormField
+            label="S3 bucket name"
+            description="An existing bucket whose policy lets acm-pca.amazonaws.com write, with s3:PutObject, s3:PutObjectAcl, s3:GetBucketAcl and s3:GetBucketLocation."
+            errorText={errors.bucket}
+          >
+            <Autosuggest
+              value={v.bucket}
+              onChange={(e) => set({ bucket: e.detail.value })}
+              options={(buckets.data?.buckets ?? []).map((b) => ({ value: b.name }))}
+              enteredTextLabel={(name) => `Use “${name}”`}
+              statusType={buckets.loading ? "loading" : "finished"}
+              loadingText="Reading the list of buckets"
+              ariaRequired
+            />
+          </FormField>
+          <FormField label="Who may read the objects" stretch>
+            <RadioGroup
+              value={v.acl}
+              onChange={(e) => set({ acl: e.detail.value as RevocationInput["acl"] })}
+              items={[
+                {
+                  value: "PUBLIC_READ",
+                  label: "Everybody (PUBLIC_READ)",
+                  description: "Relying parties read the lists from the bucket. Its Block Public Access settings have to be off and its Object Ownership has to leave ACLs on; new buckets have both the other way.",
+                },
+                {
+                  value: "BUCKET_OWNER_FULL_CONTROL",
+                  label: "The bucket's owner (BUCKET_OWNER_FULL_CONTROL)",
+                  description: "For buckets that block public access. Relying parties read the lists from what the custom CRL name below leads to; of a bucket of this server, from this server.",
+                },
+              ]}
+            />
           </FormField>
           <FormField label="CRL type" stretch>
             <RadioGroup
@@ -137,16 +149,6 @@ export function RevocationForm({ value: v, errors, onChange }: Props) {
               <FormField label="Custom path - optional" description="Where in the bucket the lists are, in place of crl/." errorText={errors.path}>
                 <Input value={v.path} placeholder="crl/production" onChange={(e) => set({ path: e.detail.value })} autoComplete={false} spellcheck={false} />
               </FormField>
-              <FormField label="Who may read the objects">
-                <Select
-                  selectedOption={{ value: v.acl, label: v.acl === "PUBLIC_READ" ? "Everybody (PUBLIC_READ)" : "The bucket's owner (BUCKET_OWNER_FULL_CONTROL)" }}
-                  options={[
-                    { value: "PUBLIC_READ", label: "Everybody (PUBLIC_READ)" },
-                    { value: "BUCKET_OWNER_FULL_CONTROL", label: "The bucket's owner (BUCKET_OWNER_FULL_CONTROL)" },
-                  ]}
-                  onChange={(e) => set({ acl: e.detail.selectedOption.value as RevocationInput["acl"] })}
-                />
-              </FormField>
               <Checkbox checked={v.omit} onChange={(e) => set({ omit: e.detail.checked })} description="Certificates then do not say where the CRL is.">
                 Omit the CRL distribution point (CDP) extension
               </Checkbox>
@@ -154,12 +156,7 @@ export function RevocationForm({ value: v, errors, onChange }: Props) {
           </ExpandableSection>
         </SpaceBetween>
       )}
-      <Checkbox
-        checked={v.ocsp}
-        disabled={unpublished && !v.ocsp}
-        onChange={(e) => set({ ocsp: e.detail.checked })}
-        description={`Answers about single certificates, over HTTP.${unpublished ? " Not available: this server does not answer OCSP requests yet." : ""}`}
-      >
+      <Checkbox checked={v.ocsp} onChange={(e) => set({ ocsp: e.detail.checked })} description="Answers about single certificates, over HTTP.">
         Turn on OCSP
       </Checkbox>
       {v.ocsp && (

@@ -6,13 +6,15 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import { useState } from "react";
 import { focusFirstError, useAct } from "../act";
-import { call } from "../api";
+import { api, call } from "../api";
+import { useLoad } from "../load";
 import { useNotify } from "../notifications";
 import { useMay } from "../permissions";
 import { words } from "../text";
 import { useEditing } from "./editing";
 import { Failure } from "./failure";
-import { checkRevocation, RevocationForm, revocationInput, RevocationNotice, revocationOf } from "./revocation-form";
+import { RevocationLists } from "./revocation-lists";
+import { checkRevocation, RevocationForm, revocationInput, revocationOf } from "./revocation-form";
 import { SaveCancel } from "./save-cancel";
 import type { TabProps } from "./tab";
 
@@ -24,6 +26,7 @@ export default function RevocationTab({ details, reload }: TabProps) {
   const [editing, setEditing] = useEditing();
   const status = authority.Status === "ACTIVE" || authority.Status === "DISABLED" ? "" : `The status is ${words(authority.Status)}; revocation is updated while it is active or disabled.`;
   const hindrance = status || may(update);
+  const crls = useLoad(`${authority.Arn} ${JSON.stringify(authority.RevocationConfiguration)}`, (signal) => api.crls(authority.Arn, signal));
   if (editing && !hindrance) return <Edit details={details} reload={reload} onClose={() => setEditing(false)} />;
 
   const crl = authority.RevocationConfiguration?.CrlConfiguration;
@@ -31,7 +34,6 @@ export default function RevocationTab({ details, reload }: TabProps) {
   const state = (on: boolean | undefined) => <StatusIndicator type={on ? "success" : "stopped"}>{on ? "On" : "Off"}</StatusIndicator>;
   return (
     <SpaceBetween size="l">
-      <RevocationNotice />
       <Container
         header={
           <Header
@@ -62,10 +64,13 @@ export default function RevocationTab({ details, reload }: TabProps) {
                   { label: "CDP extension", value: crl.CrlDistributionPointExtensionConfiguration?.OmitExtension ? "Omitted" : "Included" },
                 ]
               : []),
-            ...(ocsp?.Enabled ? [{ label: "Custom OCSP endpoint", value: ocsp.OcspCustomCname ?? "–" }] : []),
+            ...(ocsp?.Enabled
+              ? [{ label: "OCSP responder", value: <span className="value">{ocsp.OcspCustomCname ? `http://${ocsp.OcspCustomCname}` : (crls.data?.ocspUrl ?? "–")}</span> }]
+              : []),
           ]}
         />
       </Container>
+      {(crl?.Enabled || !!crls.data?.crls.length) && <RevocationLists arn={authority.Arn} of={crls} />}
     </SpaceBetween>
   );
 }

@@ -21,6 +21,7 @@ import { useMay } from "../permissions";
 import { accountOf, words } from "../text";
 import { Code } from "./code";
 import { Confirm } from "./confirm";
+import { Empty } from "./empty";
 import { Failure } from "./failure";
 import { Loading } from "./loading";
 import { createPermission, deletePermission, PermissionsPanel } from "./permissions-panel";
@@ -133,14 +134,7 @@ function Policy({ arn, putDenied, removeDenied }: { arn: string; putDenied: stri
                   Resource shares
                 </Header>
               }
-              empty={
-                <Box textAlign="center" color="inherit">
-                  <b>Not shared</b>
-                  <Box variant="p" color="inherit">
-                    The CA has no resource policy: only its own account can use it.
-                  </Box>
-                </Box>
-              }
+              empty={<Empty title="Not shared">The CA has no resource policy: only its own account can use it.</Empty>}
             />
             {text !== "" && (
               <ExpandableSection headerText="Policy text" variant="container">

@@ -1,5 +1,4 @@
 import Alert from "@cloudscape-design/components/alert";
-import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import Container from "@cloudscape-design/components/container";
 import Header from "@cloudscape-design/components/header";
@@ -13,6 +12,7 @@ import { useLoad } from "../load";
 import { useNotify } from "../notifications";
 import { useMay } from "../permissions";
 import { useEditing } from "./editing";
+import { Empty } from "./empty";
 import { Failure } from "./failure";
 import { Loading } from "./loading";
 import { SaveCancel } from "./save-cancel";
@@ -84,14 +84,7 @@ function Tags({ details, reload }: TabProps) {
                 Tags
               </Header>
             }
-            empty={
-              <Box textAlign="center" color="inherit">
-                <b>No tags</b>
-                <Box variant="p" color="inherit">
-                  The private CA has no tags.
-                </Box>
-              </Box>
-            }
+            empty={<Empty title="No tags">The private CA has no tags.</Empty>}
           />
         )
       }
