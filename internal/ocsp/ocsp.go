@@ -7,11 +7,16 @@ package ocsp
 import (
 	"context"
 	"crypto"
+	"fmt"
+	"hash/maphash"
 	"log/slog"
-	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/store"
@@ -70,9 +75,36 @@ type Config struct {
 	Now           func() time.Time // nil: time.Now
 }
 
+const (
+	defaultValidity = 24 * time.Hour
+	defaultCache    = 64 << 20
+
+	maxWaiting = 512 // requests for which something is to be signed; more are told to try later
+	epochs     = 1 << 10
+)
+
 // Service answers OCSP requests. It is an http.Handler and safe for concurrent use.
 type Service struct {
-	cfg Config
+	cfg   Config
+	cache *cache
+	fixed fixed
+
+	mu          sync.RWMutex
+	authorities map[string]*authority // by ID, all that ever had a certificate
+	issuers     map[string]*issuer    // by each of their ids
+	pending     map[*authority]bool   // whose certificates are to be read
+	isPending   atomic.Bool           // there is one
+
+	// epochs count revocations, those of a few certificates each: an answer
+	// during whose making its count moved is made again.
+	epochs  [epochs]atomic.Uint64
+	seed    maphash.Seed
+	flights singleflight.Group // answers being made for the cache, by CertID
+	slots   chan struct{}      // has one element for each signature being made
+	waiting atomic.Int64       // requests that are not answered from the cache
+
+	requests [3][labels]prometheus.Counter // of GET, HEAD and POST
+	signing  prometheus.Histogram
 }
 
 // New makes a Service that knows all CAs there are. Of cfg, Status needs Records
@@ -81,22 +113,209 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg}, nil
+	if cfg.Validity == 0 {
+		cfg.Validity = defaultValidity
+	}
+	if cfg.UnknownSerial == "" {
+		cfg.UnknownSerial = Unauthorized
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = defaultCache
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		cfg: cfg, cache: newCache(cfg.CacheBytes), fixed: newFixed(),
+		authorities: map[string]*authority{}, issuers: map[string]*issuer{}, pending: map[*authority]bool{},
+		seed: maphash.MakeSeed(), slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	if err := s.observe(); err != nil {
+		return nil, err
+	}
+	return s, s.loadAll(ctx)
 }
 
-// Changed tells of a CA that was made, was loaded or has changed (ca.Config).
-func (s *Service) Changed(rec *store.CertificateAuthority) {}
-
-// Revoked tells of a committed revocation (ca.Config): no answer that was made
-// before it is given after Revoked returns.
-func (s *Service) Revoked(ca string, serial []byte) {}
-
-// Run renews responder certificates and destroys the keys of expired ones until
-// ctx ends.
-func (s *Service) Run(ctx context.Context) error {
-	<-ctx.Done()
+// observe makes the metrics.
+func (s *Service) observe() error {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pca_ocsp_requests_total", Help: "Answered OCSP requests by HTTP method and what was answered: the status of the certificate, several for more than one, or the error.",
+	}, []string{"method", "status"})
+	s.signing = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "pca_ocsp_sign_duration_seconds", Help: "Time to sign an OCSP answer.",
+		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1},
+	})
+	for m, method := range [...]string{"GET", "HEAD", "POST"} {
+		for l := range labels {
+			s.requests[m][l] = requests.WithLabelValues(method, l.String())
+		}
+	}
+	if s.cfg.Registerer == nil {
+		return nil
+	}
+	for _, c := range []prometheus.Collector{requests, s.signing} {
+		if err := s.cfg.Registerer.Register(c); err != nil {
+			return fmt.Errorf("registering the metrics of OCSP: %w", err)
+		}
+	}
 	return nil
 }
 
-// ServeHTTP answers a request.
-func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+// Revoked tells of a committed revocation (ca.Config): no answer that was made
+// before it leaves the Service for a request that comes after Revoked returned.
+func (s *Service) Revoked(ca string, serial []byte) {
+	s.epoch(ca, serial).Add(1)
+	s.mu.RLock()
+	a := s.authorities[ca]
+	s.mu.RUnlock()
+	if a == nil {
+		return
+	}
+	a.dropResponder(serial)
+	var ids []string
+	number := integer(serial)
+	for _, i := range *a.issuers.Load() {
+		for _, id := range i.ids {
+			ids = append(ids, string(id)+number)
+		}
+	}
+	s.cache.drop(ids)
+	// Who joins an answer being made might get what was decided before.
+	for _, id := range ids {
+		s.flights.Forget(id)
+	}
+}
+
+func (s *Service) epoch(ca string, serial []byte) *atomic.Uint64 {
+	return &s.epochs[(maphash.String(s.seed, ca)^maphash.Bytes(s.seed, serial))%epochs]
+}
+
+// fresh makes an answer that is not in the cache. A single one without a nonce is
+// kept there; the answer then has a key.
+func (s *Service) fresh(ctx context.Context, q *request) (*answer, error) {
+	now := s.cfg.Now()
+	i, err := s.findIssuer(ctx, q, now)
+	if err != nil {
+		return nil, err
+	}
+	if s.waiting.Add(1) > maxWaiting {
+		s.waiting.Add(-1)
+		return nil, errLater
+	}
+	defer s.waiting.Add(-1)
+	if q.many != nil || q.nonce != nil {
+		return s.answer(ctx, q, i, "")
+	}
+	// Many ask for the same at once when an answer expires or was dropped. The one
+	// who makes it does so for the others as well, so he does not give up.
+	key := string(q.one[0].content)
+	v, err, _ := s.flights.Do(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*makeWithin)
+		defer cancel()
+		return s.answer(ctx, q, i, key)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*answer), nil
+}
+
+// findIssuer finds the CA that all entries of a request name, if it answers.
+func (s *Service) findIssuer(ctx context.Context, q *request, now time.Time) (found *issuer, err error) {
+	for n, id := range q.certIDs() {
+		i, err := s.issuerOf(ctx, id.issuer)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 && i != found {
+			return nil, malformedRequest
+		}
+		found = i
+	}
+	if found == nil || !found.authority.answers(now) || !now.Before(found.current.Load().notAfter) {
+		return nil, unauthorized
+	}
+	return found, nil
+}
+
+// answer decides and signs. It begins again when a certificate was revoked
+// meanwhile.
+func (s *Service) answer(ctx context.Context, q *request, i *issuer, key string) (*answer, error) {
+	ca := i.authority.rec.Load().ID
+	ids := q.certIDs()
+	singles := make([]single, len(ids))
+	before := make([]uint64, len(ids))
+	var r *responder
+	current := func() bool {
+		for n, id := range ids {
+			if s.epoch(ca, id.magnitude()).Load() != before[n] {
+				return false
+			}
+		}
+		return !r.revoked.Load()
+	}
+	const tries = 16
+	for range tries {
+		signed := false
+		for n, id := range ids {
+			before[n] = s.epoch(ca, id.magnitude()).Load()
+			singles[n] = single{id, Status{State: NeverIssued}}
+			if number := id.magnitude(); number != nil {
+				status, err := s.Status(ctx, ca, number)
+				if err != nil {
+					return nil, err
+				}
+				singles[n].status = status
+			}
+			state := singles[n].status.State
+			signed = signed || state == Good || state == Revoked || state == NeverIssued && s.cfg.UnknownSerial != Unauthorized
+		}
+		// Beside certificates that something is known of, the others are unknown.
+		if !signed {
+			return nil, unauthorized
+		}
+		now := s.cfg.Now()
+		var err error
+		if r, err = s.responderOf(ctx, i, now); err != nil {
+			return nil, err
+		}
+		p := s.periodAt(now, r, i)
+		if !p.to.After(now) {
+			return nil, unauthorized
+		}
+		body, err := s.sign(ctx, r, now, p, singles, q.nonce)
+		if err != nil {
+			return nil, err
+		}
+		a := newAnswer(body, now, p)
+		a.issuer, a.responder, a.label = i, r, several
+		if len(singles) == 1 {
+			a.label = labelOf(singles[0].status.State, s.cfg.UnknownSerial)
+		}
+		// What was never issued may be issued the next moment.
+		if key == "" || singles[0].status.State == NeverIssued {
+			if current() {
+				return a, nil
+			}
+			continue
+		}
+		a.key = key
+		if s.cache.put(a, current) {
+			return a, nil
+		}
+	}
+	return nil, errLater
+}
+
+// sign is build when it is its turn.
+func (s *Service) sign(ctx context.Context, r *responder, now time.Time, p period, singles []single, nonce []byte) ([]byte, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, errLater
+	}
+	defer func() { <-s.slots }()
+	began := time.Now()
+	defer func() { s.signing.Observe(time.Since(began).Seconds()) }()
+	return s.build(r, now, p, singles, nonce)
+}
