@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -27,13 +28,9 @@ const (
 
 var (
 	crlInsert = "INSERT INTO crl (" + crlColumns + ") VALUES (" + parameters(crlColumns) + ") ON CONFLICT DO NOTHING"
-	// crlUpdate leaves what came since the caller read the record: an earlier Due,
-	// and the oldest revocation that Base does not list.
+	// crlUpdate leaves a Due that is earlier because of what the caller did not know.
 	crlUpdate = "UPDATE OR IGNORE crl SET (" + crlUpdateColumns + ") = (" + parameters(crlUpdateColumns) + `),
-		due = CASE WHEN due > 0 AND (? = 0 OR due < ?) AND (revoke_idx > ? AND revoke_idx >= ? OR certificates > 0 AND ? = 0 AND ? = 0) THEN due ELSE ? END,
-		changed_at = CASE WHEN ? = 0 OR revoke_idx < ? THEN changed_at
-			WHEN ? = 1 THEN coalesce((SELECT e.time FROM crl_entry e WHERE e.ca = crl.ca AND e.crl = crl.id AND e.revoke_idx >= ? ORDER BY e.revoke_idx LIMIT 1), changed_at)
-			ELSE coalesce((SELECT e.time FROM crl_entry e WHERE e.ca = crl.ca AND e.revoke_idx >= ? ORDER BY e.revoke_idx LIMIT 1), changed_at) END
+		due = CASE WHEN due > 0 AND (? = 0 OR due < ?) AND (revoke_idx > ? AND revoke_idx >= ? OR certificates > 0 AND ? = 0 AND ? = 0) THEN due ELSE ? END
 		WHERE ca = ? AND id = ? AND version = ?`
 )
 
@@ -136,20 +133,35 @@ func (db *DB) UpdateCRL(ctx context.Context, list *store.CRL) error {
 func updateCRL(c *conn, list *store.CRL) error {
 	next := *list
 	next.Version++
-	due, base := ms(list.Due), int64(list.Base.Covered)
-	values := append(crlUpdateValues(&next),
-		due, due, int64(list.RevokeIndex), max(base, int64(list.Delta.Covered)), list.Base.Number, list.Certificates, due,
-		list.Base.Number, base, flag(list.Partitioned), base, base,
-		list.CA, list.ID, list.Version)
-	n, err := c.exec(crlUpdate, values...)
-	if err != nil || n > 0 {
+	due := ms(list.Due)
+	n, err := c.exec(crlUpdate, append(crlUpdateValues(&next),
+		due, due, int64(list.RevokeIndex), int64(max(list.Base.Covered, list.Delta.Covered)), list.Base.Number, list.Certificates, due,
+		list.CA, list.ID, list.Version)...)
+	if err == nil && n == 0 {
+		var found bool
+		if found, err = c.queryRow(func(*rows) {}, "SELECT 1 FROM crl WHERE ca = ? AND id = ?", list.CA, list.ID); found {
+			return store.ErrConflict
+		}
+		return must(found, err)
+	}
+	if err != nil || list.Base.Number == 0 {
 		return err
 	}
-	found, err := c.queryRow(func(*rows) {}, "SELECT 1 FROM crl WHERE ca = ? AND id = ?", list.CA, list.ID)
-	if err == nil && found {
-		return store.ErrConflict
+	// What came while Base was made is not the oldest revocation any more that
+	// Base lacks.
+	crl := int64(0)
+	if list.Partitioned {
+		crl = list.ID
 	}
-	return must(found, err)
+	sql, args := selectRevoked(list.CA, crl)
+	var oldest store.Revoked
+	var corrupt error
+	found, err := c.queryRow(func(r *rows) { oldest, corrupt = decodeRevoked(r.blob(0)) },
+		sql+" AND revoke_idx >= ? ORDER BY revoke_idx LIMIT 1", append(args, int64(list.Base.Covered))...)
+	if err = errors.Join(err, corrupt); err == nil && found {
+		_, err = c.exec("UPDATE crl SET changed_at = ? WHERE ca = ? AND id = ?", oldest.Time, list.CA, list.ID)
+	}
+	return err
 }
 
 // CRL gives one list, or store.ErrNotFound.
@@ -254,12 +266,11 @@ func countBound(c *conn, ca string, lists []bound) error {
 // insertRevoked stores a revocation for the lists that are to have it, and makes
 // these due. A list that had all revocations before has now one that it lacks.
 func insertRevoked(c *conn, r *store.Revocation) error {
-	_, err := c.exec("INSERT INTO crl_entry (ca, revoke_idx, crl, serial, not_after, time, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		r.CA, int64(r.RevokeIndex), r.CRL, r.Serial, ms(r.NotAfter), r.Time, int64(r.Reason))
-	if err != nil {
+	v := store.Revoked{Serial: r.Serial, NotAfter: ms(r.NotAfter), Time: r.Time, Reason: r.Reason, RevokeIndex: r.RevokeIndex, CRL: r.CRL}
+	if err := insertRevokedBytes(c, r.CA, &v); err != nil {
 		return fmt.Errorf("inserting revoked certificate: %w", err)
 	}
-	_, err = c.exec(`UPDATE crl SET changed_at = CASE WHEN revoke_idx < base_covered OR revoke_idx = 0 THEN ? ELSE changed_at END, revoke_idx = ?,
+	_, err := c.exec(`UPDATE crl SET changed_at = CASE WHEN revoke_idx < base_covered OR revoke_idx = 0 THEN ? ELSE changed_at END, revoke_idx = ?,
 		due = CASE WHEN due = 0 OR due > ? THEN ? ELSE due END
 		WHERE ca = ? AND id IN (SELECT id FROM crl WHERE ca = ? AND active = 1 AND partitioned = 0 UNION ALL SELECT id FROM crl WHERE ca = ? AND id = ? AND active = 1 AND partitioned = 1)`,
 		r.Time, int64(r.RevokeIndex), r.Time, r.Time, r.CA, r.CA, r.CA, r.CRL)
@@ -269,63 +280,103 @@ func insertRevoked(c *conn, r *store.Revocation) error {
 	return nil
 }
 
+func insertRevokedBytes(c *conn, ca string, r *store.Revoked) error {
+	b := make([]byte, 0, 48)
+	for _, v := range []uint64{r.RevokeIndex, uint64(r.CRL), uint64(r.NotAfter), uint64(r.Time), uint64(r.Reason)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	_, err := c.exec("INSERT INTO crl_entry (ca, revoke_idx, crl, bytes) VALUES (?, ?, ?, ?)", ca, int64(r.RevokeIndex), r.CRL, append(b, r.Serial...))
+	return err
+}
+
+// errRevoked says that a revocation of a list cannot be read.
+var errRevoked = errors.New("revoked certificate is not readable")
+
+// decodeRevoked decodes what insertRevokedBytes stored. The serial is part of b.
+func decodeRevoked(b []byte) (store.Revoked, error) {
+	var v [5]uint64
+	for i := range v {
+		n := 0
+		if v[i], n = binary.Uvarint(b); n <= 0 {
+			return store.Revoked{}, errRevoked
+		}
+		b = b[n:]
+	}
+	return store.Revoked{Serial: b, NotAfter: int64(v[2]), Time: int64(v[3]), Reason: uint8(v[4]), RevokeIndex: v[0], CRL: int64(v[1])}, nil
+}
+
+// selectRevoked begins a statement that reads the revocations of certificates
+// bound to crl, or of all when it is 0.
+func selectRevoked(ca string, crl int64) (sql string, args []driver.Value) {
+	if crl == 0 {
+		return "SELECT bytes FROM crl_entry WHERE ca = ?", []driver.Value{ca}
+	}
+	// SQLite would look at those of all lists, in the order of the key.
+	return "SELECT bytes FROM crl_entry INDEXED BY crl_entry_bound WHERE ca = ? AND crl = ? AND crl <> 0", []driver.Value{ca, crl}
+}
+
 // Revoked calls yield for the revoked certificates that a list is to have,
 // newest revocation first: those bound to crl, or of all when it is 0, whose
 // revoke entry is in [lo, hi). What yield gets is valid during the call. Nothing
 // is locked while yield runs.
 func (db *DB) Revoked(ctx context.Context, ca string, crl int64, lo, hi uint64, yield func(r *store.Revoked) error) error {
-	where, args := "ca = ? AND", []driver.Value{ca}
-	if crl != 0 {
-		where, args = "ca = ? AND crl = ? AND", []driver.Value{ca, crl}
-	}
-	sql := "SELECT revoke_idx, crl, serial, not_after, time, reason FROM crl_entry WHERE " + where + " revoke_idx >= ? AND revoke_idx < ? ORDER BY revoke_idx DESC LIMIT ?"
+	sql, args := selectRevoked(ca, crl)
+	sql += " AND revoke_idx >= ? AND revoke_idx < ? ORDER BY revoke_idx DESC LIMIT ?"
 	hi = min(hi, math.MaxInt64)
-	var page []store.Revoked
+	page := make([][]byte, 0, revocationRows)
 	for lo < hi {
 		page = page[:0]
-		err := db.list(ctx, func(r *rows) {
-			page = append(page, store.Revoked{RevokeIndex: uint64(r.int(0)), CRL: r.int(1), Serial: r.blob(2), NotAfter: r.int(3), Time: r.int(4), Reason: uint8(r.int(5))})
-		}, sql, append(args, int64(lo), int64(hi), int64(revocationRows))...)
+		err := db.list(ctx, func(r *rows) { page = append(page, r.blob(0)) }, sql, append(args, int64(lo), int64(hi), int64(revocationRows))...)
 		if err != nil {
 			return fmt.Errorf("reading revoked certificates of the entries [%d, %d) of CA %s: %w", lo, hi, ca, err)
 		}
-		for i := range page {
-			if err := yield(&page[i]); err != nil {
+		for _, b := range page {
+			r, err := decodeRevoked(b)
+			if err != nil {
+				return fmt.Errorf("reading revoked certificates of the entries [%d, %d) of CA %s: %w", lo, hi, ca, err)
+			}
+			hi = r.RevokeIndex
+			if err := yield(&r); err != nil {
 				return err
 			}
 		}
 		if len(page) < revocationRows {
 			return nil
 		}
-		hi = page[len(page)-1].RevokeIndex
 	}
 	return nil
 }
 
 // PruneRevoked forgets, for Revoked alone, certificates of a CA that expired
-// before. It looks at all of the CA, in small steps.
+// before. It reads all that the CA revoked, and forgets in small steps.
 func (db *DB) PruneRevoked(ctx context.Context, ca string, before time.Time) error {
-	for after, more := int64(-1), true; more; {
-		last, expired := after, []driver.Value(nil)
-		err := db.list(ctx, func(r *rows) {
-			if last = r.int(0); r.int(1) < ms(before) {
-				expired = append(expired, last)
-			}
-		}, "SELECT revoke_idx, not_after FROM crl_entry WHERE ca = ? AND revoke_idx > ? ORDER BY revoke_idx LIMIT ?", ca, after, int64(revocationRows))
-		if err == nil && len(expired) > 0 {
-			err = db.write(ctx, func(c *conn) error {
-				for _, index := range expired {
-					if _, err := c.exec("DELETE FROM crl_entry WHERE ca = ? AND revoke_idx = ?", ca, index); err != nil {
-						return err
-					}
+	var expired []int64
+	forget := func() error {
+		return db.write(ctx, func(c *conn) error {
+			for _, index := range expired {
+				if _, err := c.exec("DELETE FROM crl_entry WHERE ca = ? AND revoke_idx = ?", ca, index); err != nil {
+					return err
 				}
-				return nil
-			})
+			}
+			return nil
+		})
+	}
+	err := db.Revoked(ctx, ca, 0, 0, math.MaxUint64, func(r *store.Revoked) error {
+		if r.NotAfter < ms(before) {
+			expired = append(expired, int64(r.RevokeIndex))
 		}
-		if err != nil {
-			return fmt.Errorf("forgetting expired certificates of CA %s: %w", ca, err)
+		if len(expired) < purgeStep {
+			return nil
 		}
-		after, more = last, last != after
+		err := forget()
+		expired = expired[:0]
+		return err
+	})
+	if err == nil && len(expired) > 0 {
+		err = forget()
+	}
+	if err != nil {
+		return fmt.Errorf("forgetting expired certificates of CA %s: %w", ca, err)
 	}
 	return nil
 }

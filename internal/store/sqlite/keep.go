@@ -22,7 +22,7 @@ const (
 	// begin anew is worth a line in the log.
 	warnFactor = 16
 
-	purgeStep = 256 // tokens of one transaction
+	purgeStep = 256 // tokens, or revocations of expired certificates, of one transaction
 )
 
 // wal counts what goes into the WAL, so that it is folded back in time.

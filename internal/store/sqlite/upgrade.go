@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -111,13 +112,23 @@ func upgradeRevoked(c *conn) error {
 		return err
 	}
 	for _, ca := range cas {
-		// CROSS JOIN is taken in this order.
-		_, err := c.exec(`INSERT INTO crl_entry (ca, revoke_idx, crl, serial, not_after, time, reason)
-			SELECT r.ca, r.revoke_idx, 0, c.serial, c.not_after, r.time, r.reason FROM certificate c CROSS JOIN revocation r ON r.ca = c.ca AND r.issue_idx = c.idx
-			WHERE c.ca = ? ORDER BY r.revoke_idx`, ca)
-		if err != nil {
+		if err := upgradeRevokedOf(c, ca); err != nil {
 			return fmt.Errorf("revocations of CA %s: %w", ca, err)
 		}
 	}
 	return nil
+}
+
+func upgradeRevokedOf(c *conn, ca string) error {
+	// CROSS JOIN is taken in this order. In the order of their key the rows are
+	// appended to full pages, each of which is written once.
+	r, err := c.query(`SELECT v.revoke_idx, c.serial, c.not_after, v.time, v.reason
+		FROM certificate c CROSS JOIN revocation v ON v.ca = c.ca AND v.issue_idx = c.idx WHERE c.ca = ? ORDER BY v.revoke_idx`, ca)
+	if err != nil {
+		return err
+	}
+	for err == nil && r.next() {
+		err = insertRevokedBytes(c, ca, &store.Revoked{RevokeIndex: uint64(r.int(0)), Serial: r.blob(1), NotAfter: r.int(2), Time: r.int(3), Reason: uint8(r.int(4))})
+	}
+	return errors.Join(err, r.close())
 }

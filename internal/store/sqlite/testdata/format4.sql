@@ -1,0 +1,312 @@
+CREATE TABLE setting (
+	name  TEXT NOT NULL PRIMARY KEY,
+	value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE log_head (
+	ca   TEXT   NOT NULL PRIMARY KEY,
+	size BIGINT NOT NULL,
+	edge BLOB   NOT NULL, -- 32 bytes for each complete subtree, largest first
+	root BLOB   NOT NULL,
+	time BIGINT NOT NULL
+) WITHOUT ROWID;
+
+-- The entries that are not in a pack yet. Where log_pack has the block, what
+-- is left of it here is on its way out.
+CREATE TABLE log_entry (
+	ca    TEXT   NOT NULL,
+	idx   BIGINT NOT NULL,
+	bytes BLOB   NOT NULL,
+	PRIMARY KEY (ca, idx)
+) WITHOUT ROWID;
+
+CREATE TABLE log_node (
+	ca    TEXT   NOT NULL,
+	level BIGINT NOT NULL,
+	n     BIGINT NOT NULL,
+	hash  BLOB   NOT NULL,
+	PRIMARY KEY (ca, level, n)
+) WITHOUT ROWID;
+
+CREATE TABLE certificate (
+	ca         TEXT   NOT NULL,
+	serial     BLOB   NOT NULL,
+	idx        BIGINT NOT NULL, -- of the issue entry
+	generation BIGINT NOT NULL, -- of the CA certificate that signed it
+	not_after  BIGINT NOT NULL,
+	PRIMARY KEY (ca, serial)
+) WITHOUT ROWID;
+
+CREATE TABLE revocation (
+	ca         TEXT   NOT NULL,
+	issue_idx  BIGINT NOT NULL,
+	revoke_idx BIGINT NOT NULL,
+	time       BIGINT NOT NULL,
+	reason     BIGINT NOT NULL,
+	PRIMARY KEY (ca, issue_idx)
+) WITHOUT ROWID;
+
+-- Why an issuance failed whose ARN had been answered already.
+CREATE TABLE failed_issuance (
+	ca     TEXT NOT NULL,
+	serial BLOB NOT NULL,
+	reason TEXT NOT NULL,
+	PRIMARY KEY (ca, serial)
+) WITHOUT ROWID;
+
+CREATE TABLE token (
+	key     TEXT   NOT NULL PRIMARY KEY,
+	value   TEXT   NOT NULL,
+	expires BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX token_expires ON token (expires);
+
+CREATE TABLE certificate_authority (
+	id                   TEXT   NOT NULL PRIMARY KEY,
+	arn                  TEXT   NOT NULL,
+	account              TEXT   NOT NULL,
+	type                 TEXT   NOT NULL,
+	status               TEXT   NOT NULL,
+	failure_reason       TEXT   NOT NULL,
+	configuration        TEXT   NOT NULL, -- JSON in the API's shape, as revocation and tags
+	revocation           TEXT   NOT NULL,
+	key_standard         TEXT   NOT NULL,
+	usage_mode           TEXT   NOT NULL,
+	tags                 TEXT   NOT NULL,
+	permissions          TEXT   NOT NULL DEFAULT 'null', -- JSON
+	policy               TEXT   NOT NULL DEFAULT '',
+	created_at           BIGINT NOT NULL,
+	last_state_change_at BIGINT NOT NULL,
+	restorable_until     BIGINT NOT NULL,
+	deleted_from         TEXT   NOT NULL DEFAULT '',
+	csr                  BLOB   NOT NULL,
+	key_id               TEXT   NOT NULL,
+	audit_key            TEXT   NOT NULL,
+	installed            BIGINT NOT NULL,
+	not_after            BIGINT NOT NULL,
+	version              BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX certificate_authority_created ON certificate_authority (account, created_at, id);
+CREATE INDEX certificate_authority_shared ON certificate_authority (created_at, id) WHERE policy <> '';
+
+CREATE TABLE installed_certificate (
+	ca           TEXT   NOT NULL,
+	generation   BIGINT NOT NULL,
+	certificate  TEXT   NOT NULL,
+	chain        TEXT   NOT NULL,
+	installed_at BIGINT NOT NULL,
+	PRIMARY KEY (ca, generation)
+) WITHOUT ROWID;
+
+CREATE TABLE audit_report (
+	id          TEXT   NOT NULL PRIMARY KEY,
+	ca          TEXT   NOT NULL,
+	ca_arn      TEXT   NOT NULL,
+	account     TEXT   NOT NULL,
+	bucket      TEXT   NOT NULL,
+	key         TEXT   NOT NULL,
+	format      TEXT   NOT NULL,
+	status      TEXT   NOT NULL,
+	reason      TEXT   NOT NULL,
+	created_at  BIGINT NOT NULL,
+	finished_at BIGINT NOT NULL,
+	tree_size   BIGINT NOT NULL,
+	min_interval BIGINT NOT NULL, -- milliseconds
+	invocation  TEXT   NOT NULL,
+	total_rows  BIGINT NOT NULL,
+	revoked     BIGINT NOT NULL,
+	size        BIGINT NOT NULL,
+	sha256      BLOB   NOT NULL,
+	upload_id   TEXT   NOT NULL,
+	version     BIGINT NOT NULL,
+	slot_until  BIGINT NOT NULL, -- until when it holds the CA's report slot, but for the interval; follows from the above
+	checkpoint  BLOB   NOT NULL DEFAULT x''
+) WITHOUT ROWID;
+CREATE INDEX audit_report_slot ON audit_report (ca, slot_until);
+CREATE INDEX audit_report_newest ON audit_report (ca, tree_size);
+CREATE INDEX audit_report_unfinished ON audit_report (created_at) WHERE status = 'CREATING';
+
+CREATE TABLE uploaded_part (
+	report   TEXT   NOT NULL,
+	number   BIGINT NOT NULL,
+	lo       BIGINT NOT NULL,
+	hi       BIGINT NOT NULL,
+	total_rows BIGINT NOT NULL,
+	revoked  BIGINT NOT NULL,
+	size     BIGINT NOT NULL,
+	etag     TEXT   NOT NULL,
+	checksum TEXT   NOT NULL,
+	sha256   BLOB   NOT NULL,
+	PRIMARY KEY (report, number)
+) WITHOUT ROWID;
+
+-- zstd of the entries of a full block of 16384, each after its length in two bytes.
+CREATE TABLE log_pack (
+	ca    TEXT   NOT NULL,
+	block BIGINT NOT NULL,
+	bytes BLOB   NOT NULL,
+	PRIMARY KEY (ca, block)
+);
+
+-- The certificates that are not in a pack yet.
+CREATE TABLE certificate_der (
+	ca  TEXT   NOT NULL,
+	idx BIGINT NOT NULL,
+	der BLOB   NOT NULL,
+	PRIMARY KEY (ca, idx)
+);
+
+-- zstd of the certificates of the entries [first, first+64), first being a
+-- multiple of 64: for each idx - first in one byte, length in four, DER.
+CREATE TABLE der_pack (
+	ca    TEXT   NOT NULL,
+	first BIGINT NOT NULL,
+	bytes BLOB   NOT NULL,
+	PRIMARY KEY (ca, first)
+);
+
+CREATE TABLE audit_key (
+	ca          TEXT   NOT NULL,
+	verifier    TEXT   NOT NULL, -- note verifier key
+	idx         BIGINT NOT NULL, -- of the entry that came with it
+	key_id      TEXT   NOT NULL,
+	algorithm   TEXT   NOT NULL,
+	endorsement BLOB   NOT NULL,
+	PRIMARY KEY (ca, verifier)
+) WITHOUT ROWID;
+
+CREATE TABLE segment_set (
+	ca        TEXT   NOT NULL,
+	format    TEXT   NOT NULL,
+	rendering BIGINT NOT NULL,
+	place     TEXT   NOT NULL,
+	size      BIGINT NOT NULL,
+	PRIMARY KEY (ca, format)
+) WITHOUT ROWID;
+
+CREATE TABLE segment (
+	ca         TEXT   NOT NULL,
+	format     TEXT   NOT NULL,
+	lo         BIGINT NOT NULL,
+	hi         BIGINT NOT NULL,
+	total_rows BIGINT NOT NULL,
+	revoked    BIGINT NOT NULL,
+	size       BIGINT NOT NULL,
+	sha256     BLOB   NOT NULL,
+	checksum   TEXT   NOT NULL,
+	etag       TEXT   NOT NULL,
+	key        TEXT   NOT NULL,
+	stale      BIGINT NOT NULL,
+	PRIMARY KEY (ca, format, lo)
+) WITHOUT ROWID;
+
+CREATE TABLE account (
+	id        TEXT   NOT NULL PRIMARY KEY,
+	name      TEXT   NOT NULL,
+	email     TEXT   NOT NULL,
+	status    TEXT   NOT NULL,
+	joined    TEXT   NOT NULL,
+	joined_at BIGINT NOT NULL,
+	version   BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX account_email ON account (email);
+
+CREATE TABLE account_request (
+	id             TEXT   NOT NULL PRIMARY KEY,
+	name           TEXT   NOT NULL,
+	state          TEXT   NOT NULL,
+	requested_at   BIGINT NOT NULL,
+	account        TEXT   NOT NULL,
+	failure_reason TEXT   NOT NULL
+) WITHOUT ROWID;
+
+-- Users and roles.
+CREATE TABLE identity (
+	id               TEXT   NOT NULL PRIMARY KEY,
+	kind             TEXT   NOT NULL,
+	account          TEXT   NOT NULL,
+	name             TEXT   NOT NULL,
+	name_key         TEXT   NOT NULL, -- the name in lower case
+	path             TEXT   NOT NULL,
+	trust            TEXT   NOT NULL,
+	description      TEXT   NOT NULL,
+	max_session      BIGINT NOT NULL, -- seconds
+	boundary         TEXT   NOT NULL,
+	created_at       BIGINT NOT NULL,
+	last_used_at     BIGINT NOT NULL,
+	last_used_region TEXT   NOT NULL,
+	version          BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX identity_name ON identity (account, kind, name_key);
+CREATE INDEX identity_boundary ON identity (boundary);
+
+CREATE TABLE inline_policy (
+	identity TEXT NOT NULL,
+	name     TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (identity, name)
+) WITHOUT ROWID;
+
+CREATE TABLE attached_policy (
+	identity TEXT NOT NULL,
+	policy   TEXT NOT NULL, -- ARN
+	PRIMARY KEY (identity, policy)
+) WITHOUT ROWID;
+CREATE INDEX attached_policy_policy ON attached_policy (policy, identity);
+
+-- owner is the id of an identity, or the ARN of a policy or provider.
+CREATE TABLE identity_tag (
+	owner TEXT NOT NULL,
+	key   TEXT NOT NULL,
+	value TEXT NOT NULL,
+	PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
+
+CREATE TABLE managed_policy (
+	arn             TEXT   NOT NULL PRIMARY KEY,
+	id              TEXT   NOT NULL,
+	account         TEXT   NOT NULL,
+	name            TEXT   NOT NULL,
+	name_key        TEXT   NOT NULL,
+	path            TEXT   NOT NULL,
+	description     TEXT   NOT NULL,
+	default_version BIGINT NOT NULL,
+	last_version    BIGINT NOT NULL,
+	created_at      BIGINT NOT NULL,
+	updated_at      BIGINT NOT NULL,
+	version         BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX managed_policy_name ON managed_policy (account, name_key);
+
+CREATE TABLE managed_policy_version (
+	policy     TEXT   NOT NULL,
+	number     BIGINT NOT NULL,
+	document   TEXT   NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (policy, number)
+) WITHOUT ROWID;
+
+CREATE TABLE oidc_provider (
+	arn         TEXT   NOT NULL PRIMARY KEY,
+	account     TEXT   NOT NULL,
+	url         TEXT   NOT NULL,
+	client_ids  TEXT   NOT NULL, -- JSON, as thumbprints
+	thumbprints TEXT   NOT NULL,
+	created_at  BIGINT NOT NULL,
+	version     BIGINT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX oidc_provider_account ON oidc_provider (account);
+
+CREATE TABLE access_key (
+	id                TEXT   NOT NULL PRIMARY KEY,
+	sealed_secret     BLOB   NOT NULL,
+	account           TEXT   NOT NULL,
+	identity          TEXT   NOT NULL, -- of the user; empty for a service's key
+	service           TEXT   NOT NULL,
+	active            BIGINT NOT NULL,
+	created_at        BIGINT NOT NULL,
+	last_used_at      BIGINT NOT NULL,
+	last_used_service TEXT   NOT NULL,
+	last_used_region  TEXT   NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX access_key_identity ON access_key (identity);
