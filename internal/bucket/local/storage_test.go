@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -227,6 +229,7 @@ func TestReopen(t *testing.T) {
 	if err := os.CopyFS(copyDir+"/x", os.DirFS(f.dir)); err != nil { // as after a kill: nothing was closed
 		t.Fatal(err)
 	}
+	readOnly(t, copyDir+"/x", data)
 	g := startIn(t, copyDir+"/x", nil)
 	if got := g.get(t, g.client(t, "AKADMIN"), "again", "k"); !bytes.Equal(got, data) {
 		t.Fatal("other bytes came back")
@@ -236,6 +239,52 @@ func TestReopen(t *testing.T) {
 	}
 	if n := g.partFiles(t); n != 2 {
 		t.Fatalf("%d part files", n)
+	}
+}
+
+// readOnly reads the object again/k of a folder that was left by a kill, and
+// changes nothing there but the index of the WAL.
+func readOnly(t *testing.T, dir string, want []byte) {
+	t.Helper()
+	files := func() map[string]string {
+		all := map[string]string{}
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasSuffix(path, "-shm") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			all[path] = string(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	before := files()
+	r, err := OpenReader(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Dir: dir}); err == nil {
+		t.Error("a service opened a folder that is being read")
+	}
+	if _, err := r.Object(t.Context(), "again", "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an object that is not there: %v", err)
+	}
+	if found, err := r.Bucket(t.Context(), "again"); !found || err != nil {
+		t.Errorf("the bucket: %v, %v", found, err)
+	}
+	body, err := r.Object(t.Context(), "again", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(body)
+	if err := errors.Join(err, body.Close(), r.Close()); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if !maps.Equal(before, files()) {
+		t.Error("reading changed the folder")
 	}
 }
 
