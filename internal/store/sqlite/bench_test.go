@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/store"
 	"chirograph.dev/internal/store/storetest"
 )
 
@@ -132,6 +133,41 @@ func BenchmarkCertificate(b *testing.B) {
 				}
 				i += 7919
 			}
+		})
+	}
+}
+
+// BenchmarkRevoked reads revocations as CRLs have them: those of a CA, and those
+// bound to a list.
+func BenchmarkRevoked(b *testing.B) {
+	db := openDB(b, Config{Path: newPath(b)})
+	const n = 100_000
+	const ca = "11111111-2222-4333-8444-555555555555"
+	rnd := rand.New(rand.NewPCG(1, 1))
+	err := db.write(b.Context(), func(c *conn) error {
+		for i := range uint64(n) {
+			at := int64(1_790_000_000_000 + i)
+			r := store.Revoked{Serial: storetest.Serial(rnd, at), NotAfter: at + 86400_000, Time: at, Reason: 4, RevokeIndex: 3 * i, CRL: 1}
+			if err := insertRevokedBytes(c, ca, &r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, crl := range map[string]int64{"all": 0, "bound": 1} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			read := 0
+			cpu := cpuTime()
+			for b.Loop() {
+				if err := db.Revoked(b.Context(), ca, crl, 0, 3*n, func(*store.Revoked) error { read++; return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(read), "cpu-ns/revoked")
 		})
 	}
 }

@@ -152,23 +152,24 @@ func (db *DB) LogShape(ctx context.Context, ca string, size uint64) (s store.Log
 const certificateRows = 4096
 
 // CertificateRows calls yield for every certificate of a CA by serial, without
-// its DER. Nothing is locked while yield runs.
-func (db *DB) CertificateRows(ctx context.Context, ca string, yield func(serial []byte, index uint64) error) error {
+// its DER; notAfter is in milliseconds. Nothing is locked while yield runs.
+func (db *DB) CertificateRows(ctx context.Context, ca string, yield func(serial []byte, index uint64, notAfter int64) error) error {
 	type row struct {
-		serial []byte
-		index  uint64
+		serial   []byte
+		index    uint64
+		notAfter int64
 	}
 	after := []byte{}
 	var page []row
 	for {
 		page = page[:0]
-		err := db.list(ctx, func(r *rows) { page = append(page, row{r.blob(0), uint64(r.int(1))}) },
-			"SELECT serial, idx FROM certificate WHERE ca = ? AND serial > ? ORDER BY serial LIMIT ?", ca, after, int64(certificateRows))
+		err := db.list(ctx, func(r *rows) { page = append(page, row{r.blob(0), uint64(r.int(1)), r.int(2)}) },
+			"SELECT serial, idx, not_after FROM certificate WHERE ca = ? AND serial > ? ORDER BY serial LIMIT ?", ca, after, int64(certificateRows))
 		if err != nil {
 			return fmt.Errorf("reading certificates of CA %s: %w", ca, err)
 		}
 		for _, r := range page {
-			if err := yield(r.serial, r.index); err != nil {
+			if err := yield(r.serial, r.index, r.notAfter); err != nil {
 				return err
 			}
 		}

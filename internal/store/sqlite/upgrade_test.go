@@ -153,6 +153,33 @@ func TestUpgradeFormat3(t *testing.T) {
 	sameTables(t, db)
 }
 
+// TestUpgradeFormat4 opens a store of format 4 with revocations, which lists have
+// from then on.
+func TestUpgradeFormat4(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, Config{Path: oldStore(t, "4",
+		"INSERT INTO certificate VALUES ('a', x'07', 1, 1, 7000), ('a', x'08', 2, 1, 8000), ('a', x'06', 3, 1, 6000), ('b', x'09', 1, 1, 9000)",
+		"INSERT INTO revocation VALUES ('a', 1, 5, 1000, 4), ('a', 3, 4, 2000, 0), ('b', 1, 2, 3000, 1)")})
+	for ca, want := range map[string][]store.Revoked{
+		"a": {{Serial: []byte{7}, NotAfter: 7000, Time: 1000, Reason: 4, RevokeIndex: 5}, {Serial: []byte{6}, NotAfter: 6000, Time: 2000, RevokeIndex: 4}},
+		"b": {{Serial: []byte{9}, NotAfter: 9000, Time: 3000, Reason: 1, RevokeIndex: 2}},
+		"c": nil,
+	} {
+		var got []store.Revoked
+		err := db.Revoked(t.Context(), ca, 0, 0, 10, func(r *store.Revoked) error {
+			got = append(got, *r)
+			return nil
+		})
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", ca, got, err)
+		}
+	}
+	if c, v, err := db.CertificateStatus(t.Context(), "a", []byte{8}); err != nil || c.CRL != 0 || v != nil {
+		t.Errorf("%+v, %+v, %v", c, v, err)
+	}
+	sameTables(t, db)
+}
+
 // sameTables compares an upgraded store with a new one.
 func sameTables(t *testing.T, db *DB) {
 	t.Helper()

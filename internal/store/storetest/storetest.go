@@ -26,6 +26,8 @@ type Engine interface {
 	Authorities
 	Overview
 	Certificates
+	CRLs
+	Revoked
 	FailedIssuances
 	Reports
 	Parts
@@ -200,6 +202,10 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		"certificates":         testCertificates,
 		"revocations":          testRevocations,
 		"many revocations":     testManyRevocations,
+		"CRLs":                 testCRLs,
+		"bound CRLs":           testBoundCRLs,
+		"many revoked":         testManyRevoked,
+		"responders":           testResponders,
 		"concurrent appends":   testConcurrentAppends,
 		"several logs":         testSeveralLogs,
 		"sealing":              testSealing,
