@@ -8,6 +8,7 @@ import (
 
 	"chirograph.dev/internal/auditlog"
 	"chirograph.dev/internal/awsjson"
+	"chirograph.dev/internal/crl"
 	"chirograph.dev/internal/pca"
 )
 
@@ -50,14 +51,15 @@ var awsRates = map[string]float64{
 // parseThrottle reads --throttle: "off", or items separated by commas that are
 // read from left to right: aws, OPERATION=RATE, OPERATION=RATE:BURST and
 // OPERATION=off. Reading an audit log is the operations pcaaudit:GetCheckpoint
-// and pcaaudit:GetProof, which AWS has no figures for. Without a burst it is twice the rate (O-20).
+// and pcaaudit:GetProof, making CRLs at once pcaaudit:PublishCRL; AWS has no
+// figures for them. Without a burst it is twice the rate (O-20).
 func parseThrottle(s string) (map[string]awsjson.Rate, error) {
 	rates := map[string]awsjson.Rate{}
 	known := map[string]bool{}
 	for _, op := range pca.Operations() {
 		known[op.Name] = true
 	}
-	for _, action := range []string{auditlog.ActionGetCheckpoint, auditlog.ActionGetProof} {
+	for _, action := range []string{auditlog.ActionGetCheckpoint, auditlog.ActionGetProof, crl.ActionPublish} {
 		known[action] = true
 	}
 	wrong := func(item string) error {
