@@ -79,11 +79,11 @@ func BuildCommand(dir, name string) (string, error) {
 
 // Start runs the binary on free loopback ports over the data folder.
 func Start(ctx context.Context, binary, dataDir string, flags ...string) (*Server, error) {
-	api, err := freePort()
+	api, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
-	buckets, err := freePort()
+	buckets, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +154,11 @@ func (s *Server) Stop() error {
 
 // CPU is the time that the process has used, in its own code and in the
 // kernel's, which copies what is written and read.
-func (s *Server) CPU() (user, system time.Duration, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+func (s *Server) CPU() (user, system time.Duration, err error) { return CPU(s.cmd.Process.Pid) }
+
+// CPU is (*Server).CPU of any process.
+func CPU(pid int) (user, system time.Duration, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -204,12 +207,19 @@ func Memory(pid int) (now, peak int64, err error) {
 
 // MakeCA makes an active P-256 root and returns its ARN.
 func (s *Server) MakeCA(ctx context.Context) (string, error) {
+	return s.MakeRoot(ctx, types.KeyAlgorithmEcPrime256v1, types.SigningAlgorithmSha256withecdsa, nil)
+}
+
+// MakeRoot makes an active root with a key and a revocation configuration, which
+// may be nil, and returns its ARN.
+func (s *Server) MakeRoot(ctx context.Context, key types.KeyAlgorithm, signing types.SigningAlgorithm, revocation *types.RevocationConfiguration) (string, error) {
 	ca, err := s.PCA.CreateCertificateAuthority(ctx, &acmpca.CreateCertificateAuthorityInput{
 		CertificateAuthorityType: types.CertificateAuthorityTypeRoot,
 		CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{
-			KeyAlgorithm: types.KeyAlgorithmEcPrime256v1, SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+			KeyAlgorithm: key, SigningAlgorithm: signing,
 			Subject: &types.ASN1Subject{CommonName: aws.String("Bench Root"), Organization: aws.String("Example"), Country: aws.String("US")},
 		},
+		RevocationConfiguration: revocation,
 	})
 	if err != nil {
 		return "", err
@@ -220,7 +230,7 @@ func (s *Server) MakeCA(ctx context.Context) (string, error) {
 		return "", err
 	}
 	root, err := s.PCA.IssueCertificate(ctx, &acmpca.IssueCertificateInput{
-		CertificateAuthorityArn: arn, Csr: []byte(*csr.Csr), SigningAlgorithm: types.SigningAlgorithmSha256withecdsa,
+		CertificateAuthorityArn: arn, Csr: []byte(*csr.Csr), SigningAlgorithm: signing,
 		TemplateArn: aws.String("arn:aws:acm-pca:::template/RootCACertificate/V1"),
 		Validity:    &types.Validity{Type: types.ValidityPeriodTypeYears, Value: aws.Int64(10)},
 	})
@@ -258,7 +268,8 @@ func Machine() string {
 	return fmt.Sprintf("%s, %d CPUs, %s %s/%s, %s", model, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, time.Now().UTC().Format(time.DateOnly))
 }
 
-func freePort() (string, error) {
+// FreePort finds a loopback address that nobody listens on.
+func FreePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
