@@ -191,29 +191,18 @@ func (e *Endpoints) reading(id, action string, serve func(context.Context) ([]by
 	}}
 }
 
-// authorize decides an action on the CA with an id. A CA of another account
-// that does not let the caller in is answered as one that there is not.
+// authorize decides an action on the CA with an id.
 func (e *Endpoints) authorize(ctx context.Context, id, action string) error {
+	var arn, owner string
 	rec, err := e.Find(ctx, id)
 	refused, _ := errors.AsType[*pca.Error](err)
-	if err != nil && (refused == nil || refused.Code != pca.ResourceNotFoundException) {
+	switch {
+	case err == nil:
+		arn, owner = rec.ARN, rec.Account
+	case refused == nil || refused.Code != pca.ResourceNotFoundException:
 		return fmt.Errorf("looking for CA %s: %w", id, err)
 	}
-	own := awsjson.Caller(ctx).Account
-	if rec != nil {
-		err := awsjson.Authorize(ctx, action, rec.ARN)
-		if rec.Account == own || err == nil {
-			return err
-		}
-		if e, ok := errors.AsType[*pca.Error](err); !ok || e.Code != pca.AccessDeniedException {
-			return err
-		}
-	}
-	arn := pca.ARN{Partition: e.Partition, Region: e.Region, Account: own, CA: id}
-	if err := awsjson.Authorize(ctx, action, arn.CAARN()); err != nil {
-		return err
-	}
-	return pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", arn)
+	return awsjson.AuthorizeFound(ctx, action, arn, owner, pca.ARN{Partition: e.Partition, Region: e.Region, CA: id})
 }
 
 func plainText(ctx context.Context, cache string) {

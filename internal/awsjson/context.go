@@ -117,3 +117,24 @@ func Authorize(ctx context.Context, action, resource string) error {
 	}
 	return c.handler.authorize(ctx, c, action, resource, account)
 }
+
+// AuthorizeFound decides an action on a CA that a path names by its id alone:
+// arn and owner are those of the CA that has the id, empty when none does, own
+// is what it would be as the caller's. A CA of another account that does not let
+// the caller in is answered as one that there is not.
+func AuthorizeFound(ctx context.Context, action, arn, owner string, own pca.ARN) error {
+	own.Account = Caller(ctx).Account
+	if arn != "" {
+		err := Authorize(ctx, action, arn)
+		if owner == own.Account || err == nil {
+			return err
+		}
+		if e, ok := errors.AsType[*pca.Error](err); !ok || e.Code != pca.AccessDeniedException {
+			return err
+		}
+	}
+	if err := Authorize(ctx, action, own.CAARN()); err != nil {
+		return err
+	}
+	return pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", own)
+}

@@ -24,17 +24,17 @@ import (
 // Records keeps the lists. store.ErrNotFound when it is not there; what
 // returns nil is durable.
 type Records interface {
-	// AddCRLs adds lists and closes or stops others (Open, Active, Partitioned
-	// and Due of those in change count), in one transaction. Of a list in
-	// change whose Version moved it is store.ErrConflict.
+	// AddCRLs adds lists and changes others as UpdateCRL does, in one
+	// transaction. Of a list whose Version moved, and of an ID that is taken, it
+	// is store.ErrConflict.
 	AddCRLs(ctx context.Context, add, change []*store.CRL) error
 	CRL(ctx context.Context, ca string, id int64) (*store.CRL, error)
 	// CRLs gives the lists of a CA by ID, those after the given one.
 	CRLs(ctx context.Context, ca string, after int64, limit int) ([]*store.CRL, error)
 	// DueCRLs gives active lists whose Due is not after now, the earliest first.
 	DueCRLs(ctx context.Context, now time.Time, limit int) ([]*store.CRL, error)
-	// UpdateCRL stores Base, Delta, Due, Failures, FailedAt, Failure, Open,
-	// Active and Partitioned; store.ErrConflict when Version moved. Due becomes
+	// UpdateCRL stores all but the place, the URI and what rows of certificates
+	// and revocations keep; store.ErrConflict when Version moved. Due becomes
 	// earlier by itself when a revocation came that the caller did not know of
 	// (RevokeIndex).
 	UpdateCRL(ctx context.Context, c *store.CRL) error
@@ -59,9 +59,8 @@ type Authorities interface {
 
 // Config is everything a Service needs.
 type Config struct {
-	// Dir keeps the newest of every list as a file, <CA>/<ID>.crl and
-	// <ID>-delta.crl: what is written to a bucket again after a crash, and what
-	// Mirror serves.
+	// Dir keeps the newest of every list as a file, named by its place (Path):
+	// what is written to a bucket again after a crash, and what Mirror serves.
 	Dir         string
 	Records     Records
 	Revocations Revocations
@@ -69,11 +68,13 @@ type Config struct {
 	// Destination is the client for the buckets that a CA's lists go to.
 	Destination func(ctx context.Context, account, caARN string) (*bucket.Client, error)
 	// URL gives the URI of an object that a CA without a CustomCname has in a
-	// bucket; private says that its ACL lets nobody read it.
+	// bucket; private says that its ACL lets nobody read it. The key is escaped
+	// already, as the path of a URI has it.
 	URL func(bucket, key string, private bool) string
-	// Find and Authorize are those of the routes of Route, as auditlog's.
-	Find      func(ctx context.Context, id string) (*store.CertificateAuthority, error)
-	Authorize func(ctx context.Context, action, resource string) error
+	// Find gives the record of the CA with an id, whoever owns it, for Route;
+	// gone: ResourceNotFoundException. Partition and Region are those of ARNs.
+	Find              func(ctx context.Context, id string) (*store.CertificateAuthority, error)
+	Partition, Region string
 
 	Delay         time.Duration // from a revocation to its list, at least
 	PartitionSize int64         // certificates bound to a partition; 0: DefaultPartitionSize
