@@ -535,7 +535,7 @@ func (h *Handler) conditions(r *http.Request, in any) map[string][]string {
 // partitions are the same ones (T-3) and must not get around a Deny.
 func (h *Handler) template(arn string) string {
 	if arn == "" {
-		return "arn:" + h.cfg.Partition + ":acm-pca:::template/EndEntityCertificate/V1"
+		return pca.TemplateARN(h.cfg.Partition, pca.DefaultTemplate)
 	}
 	if rest, ok := strings.CutPrefix(arn, "arn:"); ok {
 		if _, name, ok := strings.Cut(rest, ":"); ok {

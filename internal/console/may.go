@@ -51,7 +51,7 @@ func (c *Console) may(ctx context.Context, in *request) (any, error) {
 	}
 	conditions := maps.Clone(awsjson.Conditions(ctx))
 	if body.Template == "" {
-		body.Template = "arn:" + c.cfg.API.Partition + ":acm-pca:::template/EndEntityCertificate/V1"
+		body.Template = pca.TemplateARN(c.cfg.API.Partition, pca.DefaultTemplate)
 	}
 	conditions["acm-pca:TemplateArn"] = []string{body.Template}
 	decisions := make(map[string]Decision, len(body.Actions))

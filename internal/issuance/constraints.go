@@ -342,24 +342,30 @@ func normalRDN(rdn []byte) (map[string]int, bool) {
 // normal folds case and inner spaces of text, whatever its string type; other
 // values stand for themselves.
 func (a *attribute) normal() string {
-	var text string
+	text, ok := a.text()
+	if !ok {
+		return "#" + string(a.raw)
+	}
+	return "=" + strings.ToLower(strings.Join(strings.Fields(text), " "))
+}
+
+// text is a value of a string type that is known.
+func (a *attribute) text() (text string, ok bool) {
 	switch tag := asn1.Tag(a.tag); {
 	case tag == asn1.T61String:
 		runes := make([]rune, len(a.value)) // taken as Latin-1, as is common
 		for i, c := range a.value {
 			runes[i] = rune(c)
 		}
-		text = string(runes)
+		return string(runes), true
 	case isText(tag) || tag == 26: // VisibleString
-		text = string(a.value)
+		return string(a.value), true
 	case tag == 30 && len(a.value)%2 == 0: // BMPString
 		units := make([]uint16, len(a.value)/2)
 		for i := range units {
 			units[i] = uint16(a.value[2*i])<<8 | uint16(a.value[2*i+1])
 		}
-		text = string(utf16.Decode(units))
-	default:
-		return "#" + string(a.raw)
+		return string(utf16.Decode(units)), true
 	}
-	return "=" + strings.ToLower(strings.Join(strings.Fields(text), " "))
+	return "", false
 }

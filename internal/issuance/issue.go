@@ -167,7 +167,13 @@ func (i *Issuer) Issue(r Request) (*Issued, error) {
 	if keyKind(csr.PublicKey) == pca.KeyAlgorithm_SM2 && i.cfg.Partition != partitionOfSM2 {
 		return nil, malformedCSR("The public key in the CSR is an SM2 key, which only servers of the partition %s accept. Use %s.", partitionOfSM2, acceptedKeys)
 	}
-	c, err := i.assemble(&r, csr, &api)
+	return i.issue(&r, csr, &api)
+}
+
+// issue is Issue for a key whose owner has shown that he has it.
+func (i *Issuer) issue(r *Request, csr *CSR, api *passthrough) (*Issued, error) {
+	t := r.Template
+	c, err := i.assemble(r, csr, api)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +184,7 @@ func (i *Issuer) Issue(r Request) (*Issued, error) {
 	if err := i.checkPathLen(t); err != nil {
 		return nil, err
 	}
-	if c.period, err = requestedPeriod(&r); err != nil {
+	if c.period, err = requestedPeriod(r); err != nil {
 		return nil, err
 	}
 	if err := i.checkPeriod(t, c.period, r.Now); err != nil {

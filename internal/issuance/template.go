@@ -32,8 +32,8 @@ type Template struct {
 var templatesJSON []byte
 
 const (
-	defaultTemplate = "EndEntityCertificate"
-	templateVersion = "/V1"
+	responderTemplate = "OCSPSigningCertificate"
+	templateVersion   = "/V1"
 )
 
 // templateTable gives the 61 templates by name, without ARNs. The table is
@@ -95,7 +95,7 @@ func readTemplates(text []byte) (map[string]*Template, error) {
 // partitions aws, aws-cn and aws-us-gov are accepted everywhere (T-3).
 func LookupTemplate(arn, partition string) (*Template, error) {
 	if arn == "" {
-		arn = "arn:" + partition + ":acm-pca:::template/" + defaultTemplate + templateVersion
+		arn = pca.TemplateARN(partition, pca.DefaultTemplate)
 	}
 	rest, ok := strings.CutPrefix(arn, "arn:")
 	given, name, found := strings.Cut(rest, ":acm-pca:::template/")
@@ -118,7 +118,7 @@ func LookupTemplate(arn, partition string) (*Template, error) {
 func Templates(partition string) []string {
 	var arns []string
 	for name := range templateTable() {
-		arns = append(arns, "arn:"+partition+":acm-pca:::template/"+name+templateVersion)
+		arns = append(arns, pca.TemplateARN(partition, name))
 	}
 	return arns
 }

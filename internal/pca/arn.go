@@ -86,3 +86,11 @@ func ParseCAARN(s, partition string) (ARN, error) {
 	}
 	return a, nil
 }
+
+// DefaultTemplate is the template of requests that name none.
+const DefaultTemplate = "EndEntityCertificate"
+
+// TemplateARN is the ARN of a certificate template in a partition (templates.md T-1).
+func TemplateARN(partition, name string) string {
+	return "arn:" + partition + ":" + Service + ":::template/" + name + "/V1"
+}
