@@ -40,7 +40,7 @@ func TestSeeding(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		r, err := fsck.Run(t.Context(), fsck.Config{Log: db, Rows: db, Records: db})
+		r, err := fsck.Run(t.Context(), fsck.Config{Log: db, Rows: db, Records: db, Lists: db})
 		if err != nil {
 			t.Fatal(err)
 		}

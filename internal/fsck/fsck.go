@@ -13,11 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
+	"io/fs"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +37,9 @@ const (
 	ClassCertificate = "certificate" // a certificate's row and its entry differ, or there is only one of them
 	ClassRevocation  = "revocation"  // the same of a revocation
 	ClassReport      = "report"      // the same of a report
+	ClassCRLEntry    = "crl-entry"   // what CRLs are made of differs from the entry that revoked
+	ClassCRL         = "crl"         // a CRL, its record, its entry, its file, or its object in the bucket differ
+	ClassOCSP        = "ocsp"        // what OCSP would answer differs from the log, or a responder cannot sign
 	ClassAuditKey    = "audit-key"   // the same of a key that signs the log's heads
 	ClassKey         = "key"         // a private key is missing, or is not the one that the log names
 	ClassRecord      = "record"      // a CA without a log, or a log without a CA
@@ -69,6 +75,9 @@ var advice = map[string]string{
 	ClassCertificate: "somebody or something changed the database beside the server. The log has what was signed and reports follow it; restore the data folder from a backup of before the change",
 	ClassRevocation:  "somebody or something changed the database beside the server, and reports and CRLs made now would be wrong; restore the data folder from a backup of before the change",
 	ClassReport:      "the report's object in the bucket is not affected; restore the data folder from a backup of before the change to see its record right",
+	ClassCRLEntry:    "somebody or something changed the database beside the server, and CRLs made now would be wrong; restore the data folder from a backup of before the change",
+	ClassCRL:         "have the CA's lists made and written anew, with the server running: chirograph crl publish. When that changes nothing, restore the data folder from a backup of before the change",
+	ClassOCSP:        "somebody or something changed the database or the keys beside the server, and OCSP answers made now would be wrong, or there would be none; restore the data folder from a backup of before the change",
 	ClassAuditKey:    "restore the data folder from a backup of before the change; reports made now would not verify",
 	ClassKey:         "restore the file from a backup of the folder keys, or the master key that seals it",
 	ClassRecord:      restore,
@@ -77,7 +86,7 @@ var advice = map[string]string{
 // Rows are the rows that came with the entries of logs.
 type Rows interface {
 	LogShape(ctx context.Context, ca string, size uint64) (store.LogShape, error)
-	CertificateRows(ctx context.Context, ca string, yield func(serial []byte, index uint64) error) error
+	CertificateRows(ctx context.Context, ca string, yield func(serial []byte, index uint64, notAfter int64) error) error // notAfter in milliseconds
 	CertificateIndex(ctx context.Context, ca string, serial []byte) (uint64, error)
 	LogDERs(ctx context.Context, ca string, lo, hi uint64, yield func(index uint64, der []byte) error) error
 	Revocations(ctx context.Context, ca string, lo, hi, before uint64, yield func(store.Revocation) error) error
@@ -92,6 +101,22 @@ type Records interface {
 	QuickCheck(ctx context.Context) ([]string, error)
 }
 
+// Lists are the CRLs of CAs, what they are made of, and what OCSP answers from.
+type Lists interface {
+	CRLs(ctx context.Context, ca string, after int64, limit int) ([]*store.CRL, error)
+	Revoked(ctx context.Context, ca string, crl int64, lo, hi uint64, yield func(r *store.Revoked) error) error
+	CertificateStatus(ctx context.Context, ca string, serial []byte) (*store.Certificate, *store.Revocation, error)
+	Responders(ctx context.Context, ca string, after time.Time) ([]*store.Responder, error)
+	InstalledCertificate(ctx context.Context, ca string, generation int64) (*store.InstalledCertificate, error)
+}
+
+// Objects are the buckets that CRLs were written to, as far as they can be read.
+// Object gives fs.ErrNotExist for one that is not there.
+type Objects interface {
+	Bucket(ctx context.Context, name string) (bool, error)
+	Object(ctx context.Context, bucket, key string) (io.ReadCloser, error)
+}
+
 // Keys finds private keys; an error says that a key cannot be used.
 type Keys interface {
 	Signer(ctx context.Context, id string) (crypto.Signer, error)
@@ -102,7 +127,10 @@ type Config struct {
 	Log     certlog.Store
 	Rows    Rows
 	Records Records
-	Keys    Keys // nil: keys are not looked for
+	Keys    Keys    // nil: keys are not looked for
+	Lists   Lists   // nil: CRLs and OCSP are not checked; Quick does not
+	Files   fs.FS   // the folder of CRLs (crl.Config.Dir), whose files are io.ReaderAt; nil: they are not read
+	Objects Objects // nil: no object is read
 
 	CA      string // UUID of the only CA to check; empty is all
 	Quick   bool   // heads, packs and nodes, and of each log the last pack and what follows it
@@ -119,6 +147,7 @@ type Result struct {
 	Certificates uint64    `json:"certificates"`
 	Revocations  uint64    `json:"revocations"`
 	Reports      uint64    `json:"reports"`
+	CRLs         uint64    `json:"crls"`
 	Findings     []Finding `json:"findings"`
 }
 
@@ -263,7 +292,8 @@ func (r *Result) Refusals() map[string]error {
 	refusals := map[string]error{}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		if f.Class == ClassKey { // the operation that needs the key says so itself
+		switch f.Class {
+		case ClassKey, ClassCRL: // the operation that needs the key says so itself; lists can be made anew
 			continue
 		}
 		refusals[f.CA] = errors.Join(refusals[f.CA], fmt.Errorf("%w: %s", certlog.ErrDamaged, f))

@@ -67,6 +67,28 @@ func newOriginOf(t *testing.T, entries ...int) *origin {
 	return o
 }
 
+func serial(i int) []byte { return binary.BigEndian.AppendUint64([]byte{1}, uint64(i)) }
+
+// expires is when a certificate does: long ago, or not soon.
+func expires(i int) time.Time {
+	if i == 10 {
+		return time.UnixMilli(begin).AddDate(-9, 0, 0)
+	}
+	return time.UnixMilli(begin).AddDate(70, 0, i)
+}
+
+// revoked gives an SQL literal of what the lists have of the certificate that
+// entry 40 revoked.
+func revoked(change func(r *store.Revoked)) string {
+	r := store.Revoked{Serial: serial(30), NotAfter: expires(30).UnixMilli(), Time: begin + 40, Reason: 4, RevokeIndex: 40}
+	change(&r)
+	var b []byte
+	for _, v := range []uint64{r.RevokeIndex, uint64(r.CRL), uint64(r.NotAfter), uint64(r.Time), uint64(r.Reason)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return fmt.Sprintf("x'%x'", append(b, r.Serial...))
+}
+
 // fill makes a CA whose log has n entries: every 20th revokes the certificate
 // ten entries before it, and the 19th is a report.
 func fill(t *testing.T, db *sqlite.DB, keys *keystore.Store, ca string, n int) {
@@ -94,7 +116,6 @@ func fill(t *testing.T, db *sqlite.DB, keys *keystore.Store, ca string, n int) {
 	if err := db.CreateCA(ctx, rec, nil); err != nil {
 		t.Fatal(err)
 	}
-	serial := func(i int) []byte { return binary.BigEndian.AppendUint64([]byte{1}, uint64(i)) }
 	records := make([]certlog.Record, n)
 	for i := range records {
 		e, rows := certlog.Entry{Time: begin + int64(i)}, []certlog.Row(nil)
@@ -110,11 +131,11 @@ func fill(t *testing.T, db *sqlite.DB, keys *keystore.Store, ca string, n int) {
 			rows = append(rows, &store.AuditReport{ID: id, CA: ca, CAARN: rec.ARN, Account: rec.Account, Bucket: "b", Key: "k" + id, Format: "JSON", Status: "FAILED", CreatedAt: time.UnixMilli(e.Time)})
 		case i%20 == 0:
 			e.Type, e.Serial, e.IssueIndex, e.Reason = certlog.TypeRevoke, serial(i-10), uint64(i-10), 4
-			rows = append(rows, &store.Revocation{CA: ca, IssueIndex: e.IssueIndex, Time: e.Time, Reason: e.Reason, Serial: e.Serial, NotAfter: time.UnixMilli(begin)})
+			rows = append(rows, &store.Revocation{CA: ca, IssueIndex: e.IssueIndex, Time: e.Time, Reason: e.Reason, Serial: e.Serial, NotAfter: expires(i - 10)})
 		default:
 			der := fmt.Appendf(nil, "certificate %d of %s", i, ca)
-			e.Type, e.Serial, e.CertSHA256, e.Account = certlog.TypeIssue, serial(i), sha256.Sum256(der), []byte(rec.Account)
-			rows = append(rows, &store.Certificate{CA: ca, Serial: e.Serial, Generation: 1, NotAfter: time.UnixMilli(begin), DER: der})
+			e.Type, e.Serial, e.CertSHA256, e.NotAfter, e.Account = certlog.TypeIssue, serial(i), sha256.Sum256(der), expires(i).Unix(), []byte(rec.Account)
+			rows = append(rows, &store.Certificate{CA: ca, Serial: e.Serial, Generation: 1, NotAfter: expires(i), DER: der})
 		}
 		b, err := e.Append(nil)
 		if err != nil {
@@ -153,7 +174,7 @@ func (o *origin) check(t *testing.T, dir, ca string, quick bool) *fsck.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := fsck.Run(t.Context(), fsck.Config{Log: db, Rows: db, Records: db, Keys: keys, CA: ca, Quick: quick})
+	r, err := fsck.Run(t.Context(), fsck.Config{Log: db, Rows: db, Records: db, Lists: db, Keys: keys, CA: ca, Quick: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +185,14 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	// Most tests damage the first, which is small: SQLite checks all of the file.
 	origins := map[string]*origin{small: newOriginOf(t, 400), large: newOriginOf(t, 400, certlog.BlockSize+100)}
+	t.Run("forgotten", func(t *testing.T) { // a certificate that expired, by lists alone
+		t.Parallel()
+		dir := origins[small].copyTo(t)
+		damage(t, filepath.Join(dir, "chirograph.db"), "DELETE FROM crl_entry WHERE revoke_idx = 20")
+		if r := origins[small].check(t, dir, small, false); len(r.Findings) != 0 {
+			t.Errorf("%+v", r.Findings)
+		}
+	})
 	t.Run("clean", func(t *testing.T) {
 		t.Parallel()
 		o := origins[large]
@@ -204,7 +233,7 @@ func TestCheck(t *testing.T) {
 		{"upper node", "UPDATE log_node SET hash = zeroblob(32)" + pack + " AND n = 3", large, fsck.ClassEntry, 3 * 256, "768 to 1023", true},
 		{"certificate packs", "DELETE FROM der_pack" + pack + " AND first = 640", large, fsck.ClassCertificate, 641, "missing", false},
 		{"row gone", "DELETE FROM certificate" + in + "idx = 33", small, fsck.ClassCertificate, 33, "row of the certificate", false},
-		{"row added", "INSERT INTO certificate VALUES ('" + small + "', x'7f', 34, 1, 0)", small, fsck.ClassCertificate, 34, "7f", false},
+		{"row added", "INSERT INTO certificate VALUES ('" + small + "', x'7f', 34, 1, 0, 0)", small, fsck.ClassCertificate, 34, "7f", false},
 		{"row moved", "UPDATE certificate SET serial = x'7e'" + in + "idx = 35", small, fsck.ClassCertificate, 35, "names 7e", false},
 		{"row beyond", "UPDATE certificate SET idx = 4000" + in + "idx = 35", small, fsck.ClassCertificate, 4000, "400 entries", false},
 		{"DER gone", "DELETE FROM certificate_der" + in + "idx = 36", small, fsck.ClassCertificate, 36, "missing", false},
@@ -214,6 +243,20 @@ func TestCheck(t *testing.T) {
 		{"revocation added", "INSERT INTO revocation VALUES ('" + small + "', 31, 33, 1, 1)", small, fsck.ClassRevocation, 31, "did not revoke", false},
 		{"reason", "UPDATE revocation SET reason = 1" + in + "issue_idx = 30", small, fsck.ClassRevocation, 40, "reason 4", false},
 		{"revocation time", "UPDATE revocation SET time = 1" + in + "issue_idx = 30", small, fsck.ClassRevocation, 40, "says at 1", false},
+		{"expiry", "UPDATE certificate SET not_after = not_after - 1000" + in + "idx = 33", small, fsck.ClassCertificate, 33, "the row says until", false},
+		{"OCSP good", "DELETE FROM revocation" + in + "issue_idx = 30", small, fsck.ClassOCSP, 40, "OCSP would not say", false},
+		{"OCSP reason", "UPDATE revocation SET reason = 1" + in + "issue_idx = 30", small, fsck.ClassOCSP, 40, "would say", false},
+		{"CRLs lack", "DELETE FROM crl_entry" + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, 40, "would not list it", false},
+		{"CRLs have", "INSERT INTO crl_entry VALUES ('" + small + "', 41, 0, " + revoked(func(r *store.Revoked) { r.RevokeIndex = 41 }) + ")", small, fsck.ClassCRLEntry, 41, "did not revoke", false},
+		{"CRLs beyond", "INSERT INTO crl_entry VALUES ('" + small + "', 4000, 0, " + revoked(func(r *store.Revoked) { r.RevokeIndex = 4000 }) + ")", small, fsck.ClassCRLEntry, 4000, "400 entries", false},
+		{"CRLs malformed", "UPDATE crl_entry SET bytes = x'80'" + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, -1, "not readable", false},
+		{"CRLs reason", "UPDATE crl_entry SET bytes = " + revoked(func(r *store.Revoked) { r.Reason = 1 }) + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, 40, "for reason 1", false},
+		{"CRLs time", "UPDATE crl_entry SET bytes = " + revoked(func(r *store.Revoked) { r.Time-- }) + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, 40, "would say at", false},
+		{"CRLs serial", "UPDATE crl_entry SET bytes = " + revoked(func(r *store.Revoked) { r.Serial = []byte{0x7f} }) + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, 40, "7f in its place", false},
+		{"CRLs expiry", "UPDATE crl_entry SET bytes = " + revoked(func(r *store.Revoked) { r.NotAfter = 0 }) + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, 40, "leave it out", false},
+		{"CRLs list", "UPDATE crl_entry SET bytes = " + revoked(func(r *store.Revoked) { r.CRL = 3 }) + in + "revoke_idx = 40", small, fsck.ClassCRLEntry, 40, "the list 3", false},
+		{"responder added", "INSERT INTO responder VALUES ('" + small + "', 33, x'7f', 1, 'k', 0, 5000000000000)", small, fsck.ClassOCSP, 33, "was not", false},
+		{"responder's key", "INSERT INTO responder SELECT ca, idx, serial, 1, 'none', 0, not_after FROM certificate" + in + "idx = 33", small, fsck.ClassOCSP, 33, "no such key", false},
 		{"report gone", "DELETE FROM audit_report" + in + "tree_size = 20", small, fsck.ClassReport, 19, "no record", false},
 		{"report added", "UPDATE audit_report SET tree_size = 11" + in + "tree_size = 20", small, fsck.ClassReport, 10, "was not", false},
 		{"report format", "UPDATE audit_report SET format = 'CSV'" + in + "tree_size = 20", small, fsck.ClassReport, 19, "CSV", false},
@@ -264,7 +307,7 @@ func damage(t *testing.T, path, statement string) {
 	}
 }
 
-// TestDatabaseFile overwrites a page in the middle of the file.
+// TestDatabaseFile overwrites a page behind those of the schema.
 func TestDatabaseFile(t *testing.T) {
 	t.Parallel()
 	o := newOriginOf(t, 400)
@@ -278,7 +321,7 @@ func TestDatabaseFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(make([]byte, 4096), info.Size()/2/4096*4096); err != nil {
+	if _, err := f.WriteAt(make([]byte, 4096), info.Size()*3/4/4096*4096); err != nil {
 		t.Fatal(err)
 	}
 	r := o.check(t, o.dir, "", false)

@@ -10,11 +10,13 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/store"
 )
 
@@ -48,6 +50,12 @@ type logCheck struct {
 	rows     []sum // and as rows say
 	revRows  []sum
 	lastTime int64
+	lastCRL  int64 // index of the newest crl entry; -1: there is none
+
+	crls          []*store.CRL
+	forgotten     time.Time             // CRLs need not have certificates that expired before
+	own           *issuance.Certificate // of the CA, that was looked at last; nil: none was
+	ownGeneration int64
 }
 
 // specialEntry is a genesis, report, endorsement, key or recovery entry.
@@ -82,7 +90,7 @@ func (c *checker) checkLog(ctx context.Context, ca string, head certlog.Head) er
 	}
 	c.shape(ca, head.Size, shape)
 	blocks := (head.Size + certlog.BlockSize - 1) / certlog.BlockSize
-	l := &logCheck{checker: c, ca: ca, head: head, rec: rec}
+	l := &logCheck{checker: c, ca: ca, head: head, rec: rec, lastCRL: -1}
 	if c.Quick {
 		return l.quick(ctx, shape)
 	}
@@ -141,6 +149,9 @@ func (l *logCheck) quick(ctx context.Context, shape store.LogShape) error {
 }
 
 func (l *logCheck) full(ctx context.Context, blocks uint64) error {
+	if err := l.readLists(ctx); err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.countRows(gctx) })
 	for b := range blocks {
@@ -163,7 +174,7 @@ func (l *logCheck) full(ctx context.Context, blocks uint64) error {
 	if err := l.tree(ctx); err != nil {
 		return err
 	}
-	for _, check := range []func(context.Context) error{l.certificates, l.revocations, l.reports, l.auditKeys, l.keys} {
+	for _, check := range []func(context.Context) error{l.certificates, l.revocations, l.reports, l.auditKeys, l.keys, l.lists, l.responders} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -176,10 +187,15 @@ func (l *logCheck) full(ctx context.Context, blocks uint64) error {
 func (l *logCheck) block(ctx context.Context, b uint64) error {
 	lo := b * certlog.BlockSize
 	hi := min(lo+certlog.BlockSize, l.head.Size)
-	p := blockCheck{logCheck: l, block: b, lo: lo, revoked: map[uint64]sum{}}
+	p := blockCheck{logCheck: l, block: b, lo: lo, revoked: map[uint64]sum{}, lastCRL: -1}
 	if !l.Quick {
 		p.digests = make([][32]byte, hi-lo)
 		p.issue = make([]bool, hi-lo)
+	}
+	if !l.Quick && l.Lists != nil {
+		if err := p.readRevoked(ctx, hi); err != nil {
+			return err
+		}
 	}
 	next := lo
 	err := l.Log.LogEntries(ctx, l.ca, lo, hi, func(index uint64, entry []byte) error {
@@ -211,6 +227,7 @@ func (l *logCheck) block(ctx context.Context, b uint64) error {
 	if l.Quick || err != nil {
 		return nil
 	}
+	p.leftRevoked()
 	l.keep(&p)
 	return l.ders(ctx, &p, lo, hi)
 }
@@ -229,6 +246,7 @@ func (l *logCheck) keep(p *blockCheck) {
 		l.revoked[b].add(s)
 	}
 	l.special = append(l.special, p.special...)
+	l.lastCRL = max(l.lastCRL, p.lastCRL)
 	l.checker.mu.Lock()
 	l.result.Certificates += p.issued.n
 	l.checker.mu.Unlock()
@@ -249,6 +267,8 @@ type blockCheck struct {
 	digests [][32]byte     // of the certificates, by place in the block
 	issue   []bool
 	special []specialEntry
+	lastCRL int64
+	listed  map[uint64]store.Revoked // what CRLs are made of, by the revoke entry; nil: not read
 }
 
 func (p *blockCheck) entry(ctx context.Context, index uint64, entry []byte) error {
@@ -271,10 +291,12 @@ func (p *blockCheck) entry(ctx context.Context, index uint64, entry []byte) erro
 	}
 	switch p.e.Type {
 	case certlog.TypeIssue:
-		p.issued.add(p.certificate(index, p.e.Serial))
+		p.issued.add(p.certificate(index, p.e.Serial, p.e.NotAfter*1000))
 		p.digests[index-p.lo], p.issue[index-p.lo] = p.e.CertSHA256, true
 	case certlog.TypeRevoke:
 		return p.revoke(ctx, index)
+	case certlog.TypeCRL:
+		p.lastCRL = max(p.lastCRL, int64(index))
 	case certlog.TypeSign:
 		if string(p.e.Label) == certlog.LabelEndorsement {
 			p.special = append(p.special, specialEntry{index, p.own()})
@@ -293,7 +315,13 @@ func (p *blockCheck) own() certlog.Entry {
 }
 
 func (p *blockCheck) revoke(ctx context.Context, index uint64) error {
-	at, err := p.Rows.CertificateIndex(ctx, p.ca, p.e.Serial)
+	var at uint64
+	var err error
+	if p.listed != nil {
+		at, err = p.revokedStatus(ctx, index)
+	} else {
+		at, err = p.Rows.CertificateIndex(ctx, p.ca, p.e.Serial)
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		p.findAt(p.ca, ClassCertificate, index, "it revokes the certificate %x, of which there is no row", p.e.Serial)
@@ -313,10 +341,11 @@ func (p *blockCheck) revoke(ctx context.Context, index uint64) error {
 	return nil
 }
 
-func (c *checker) certificate(index uint64, serial []byte) sum {
-	var b [29]byte
+func (c *checker) certificate(index uint64, serial []byte, notAfter int64) sum {
+	var b [36]byte
 	binary.BigEndian.PutUint64(b[:], index)
-	return sum{1, maphash.Bytes(c.seed, append(b[:8:len(b)], serial...))}
+	binary.BigEndian.PutUint64(b[8:], uint64(notAfter))
+	return sum{1, maphash.Bytes(c.seed, append(b[:16:len(b)], serial...))}
 }
 
 func (c *checker) revocation(issued, revoked uint64, time int64, reason uint8) sum {
@@ -396,12 +425,12 @@ func (l *logCheck) ders(ctx context.Context, p *blockCheck, lo, hi uint64) error
 
 // countRows sums the rows of certificates and revocations by block.
 func (l *logCheck) countRows(ctx context.Context) error {
-	err := l.Rows.CertificateRows(ctx, l.ca, func(serial []byte, index uint64) error {
+	err := l.Rows.CertificateRows(ctx, l.ca, func(serial []byte, index uint64, notAfter int64) error {
 		if index >= l.head.Size {
 			l.findAt(l.ca, ClassCertificate, index, "there is a row of the certificate %x and the log has %d entries", serial, l.head.Size)
 			return nil
 		}
-		l.rows[index/certlog.BlockSize].add(l.certificate(index, serial))
+		l.rows[index/certlog.BlockSize].add(l.certificate(index, serial, notAfter))
 		return nil
 	})
 	if err != nil {

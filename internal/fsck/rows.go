@@ -41,10 +41,14 @@ func (l *logCheck) certificates(ctx context.Context) error {
 	if len(blocks) == 0 {
 		return nil
 	}
-	rows := map[uint64][][]byte{}
-	err := l.Rows.CertificateRows(ctx, l.ca, func(serial []byte, index uint64) error {
+	type row struct {
+		serial   []byte
+		notAfter int64
+	}
+	rows := map[uint64][]row{}
+	err := l.Rows.CertificateRows(ctx, l.ca, func(serial []byte, index uint64, notAfter int64) error {
 		if blocks[index/certlog.BlockSize] {
-			rows[index] = append(rows[index], bytes.Clone(serial))
+			rows[index] = append(rows[index], row{bytes.Clone(serial), notAfter})
 		}
 		return nil
 	})
@@ -59,10 +63,13 @@ func (l *logCheck) certificates(ctx context.Context) error {
 			switch found := rows[index]; {
 			case len(found) == 0:
 				l.findAt(l.ca, ClassCertificate, index, "the row of the certificate %x is missing", e.Serial)
-			case !bytes.Equal(found[0], e.Serial):
-				l.findAt(l.ca, ClassCertificate, index, "it issued the certificate %x, and the row names %x", e.Serial, found[0])
-				fallthrough
 			default:
+				switch first := found[0]; {
+				case !bytes.Equal(first.serial, e.Serial):
+					l.findAt(l.ca, ClassCertificate, index, "it issued the certificate %x, and the row names %x", e.Serial, first.serial)
+				case first.notAfter != e.NotAfter*1000:
+					l.findAt(l.ca, ClassCertificate, index, "it issued the certificate %x until %s, and the row says until %s", e.Serial, stamp(e.NotAfter*1000), stamp(first.notAfter))
+				}
 				if rows[index] = found[1:]; len(found) == 1 {
 					delete(rows, index)
 				}
@@ -72,9 +79,9 @@ func (l *logCheck) certificates(ctx context.Context) error {
 	if err != nil {
 		return l.unreadable(ctx, l.ca, ClassCertificate, err)
 	}
-	for index, serials := range rows {
-		for _, serial := range serials {
-			l.findAt(l.ca, ClassCertificate, index, "there is a row of the certificate %x, which the entry did not issue", serial)
+	for index, more := range rows {
+		for _, r := range more {
+			l.findAt(l.ca, ClassCertificate, index, "there is a row of the certificate %x, which the entry did not issue", r.serial)
 		}
 	}
 	return nil
