@@ -42,21 +42,21 @@ func caID(arn string) (string, error) {
 // remote is paths of a server that its API's protocol does not have. Safe for
 // concurrent use.
 type remote struct {
-	base   string // URL of the paths, with a slash
-	asking string // what messages say before a path
+	base   string            // URL of the paths, with a slash
+	asking string            // what messages say before a path
+	denied map[string]string // hints for those who may not, by method
 	http   *http.Client
 }
 
-func newRemote(cfg aws.Config, prefix, ca, asking string) (remote, error) {
+func newRemote(cfg aws.Config, prefix, ca string) (remote, error) {
 	options := acmpca.NewFromConfig(cfg).Options() // what the SDK makes of files and environment
 	endpoint := aws.ToString(options.BaseEndpoint)
 	if endpoint == "" {
 		return remote{}, usageError("give --endpoint-url, or --data-dir of a local server", "no endpoint is configured, and AWS has no such commands")
 	}
 	return remote{
-		base:   strings.TrimSuffix(endpoint, "/") + prefix + ca + "/",
-		asking: asking,
-		http:   &http.Client{Transport: signing{cfg, options.HTTPClient, v4.NewSigner()}},
+		base: strings.TrimSuffix(endpoint, "/") + prefix + ca + "/",
+		http: &http.Client{Transport: signing{cfg, options.HTTPClient, v4.NewSigner()}},
 	}, nil
 }
 
@@ -67,7 +67,9 @@ type remoteLog struct {
 }
 
 func newRemoteLog(cfg aws.Config, ca, key string) (*remoteLog, error) {
-	r, err := newRemote(cfg, auditlog.PathPrefix, ca, "asking for the log's ")
+	r, err := newRemote(cfg, auditlog.PathPrefix, ca)
+	r.asking = "asking for the log's "
+	r.denied = map[string]string{http.MethodGet: "the policies PCAAuditor and PCAWitness let somebody read logs", http.MethodPost: "this is for administrators"}
 	return &remoteLog{r, key}, err
 }
 
@@ -148,9 +150,7 @@ func (l *remote) once(ctx context.Context, method, path string, body []byte) (an
 	hint := ""
 	switch pca.Code(e.Type) {
 	case pca.AccessDeniedException:
-		if hint = "the policies PCAAuditor and PCAWitness let somebody read logs"; method == http.MethodPost {
-			hint = "this is for administrators"
-		}
+		hint = l.denied[method]
 	case pca.UnrecognizedClientException, pca.ExpiredTokenException:
 		hint = lockedOutHint()
 	}

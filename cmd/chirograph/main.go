@@ -151,7 +151,7 @@ wins over the environment, the environment over the file.`,
 	})
 	root.SetHelpFunc(help)
 	root.PersistentFlags().String("config", "", "configuration file (YAML, TOML or JSON) whose keys are flag names")
-	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(), verify.New(settings), newLog(), newFsck(),
+	root.AddCommand(newServe(), newTour(), newEnv(), newAuditReport(), verify.New(settings), newLog(), newCRL(), newFsck(),
 		newAccount(), newUser(), newRole(), newAccessKey(), newPolicy(), newOIDCProvider())
 	return root
 }
