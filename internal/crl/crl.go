@@ -59,7 +59,7 @@ type Authorities interface {
 
 // Config is everything a Service needs.
 type Config struct {
-	// Dir keeps the newest of every list as a file, named by its place (Path):
+	// Dir keeps the newest of every list as a file, named by its place (FileName):
 	// what is written to a bucket again after a crash, and what Mirror serves.
 	Dir         string
 	Records     Records

@@ -107,7 +107,7 @@ func (f *frame) encode(entries int64) (before, after []byte, err error) {
 	b.AddBytes(f.issuer)
 	var d dates
 	b.AddBytes(d.append(nil, f.thisUpdate.Unix()))
-	b.AddBytes((&dates{}).append(nil, f.nextUpdate.Unix()))
+	b.AddBytes(d.append(nil, f.nextUpdate.Unix()))
 	if entries > 0 { // never an empty SEQUENCE
 		b.AddBytes(appendHeader(nil, asn1.SEQUENCE, entries))
 	}

@@ -17,6 +17,7 @@ import (
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/certlog"
 	"chirograph.dev/internal/issuance"
+	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/store"
 )
 
@@ -27,13 +28,14 @@ const typicalSignature = 256
 // syncAside is from how many octets on a list is synced before its CA is locked.
 const syncAside = 1 << 20
 
-// Path is the file in Config.Dir that has the newest list of a place.
-func Path(dir, bucketName, key string) string {
+// FileName is the file in Config.Dir that has the newest list of a place.
+func FileName(bucketName, key string) string {
 	sum := sha256.Sum256([]byte(bucketName + "/" + key))
-	return filepath.Join(dir, hex.EncodeToString(sum[:16])+".crl")
+	return hex.EncodeToString(sum[:16]) + ".crl"
 }
 
-func keyFor(c *store.CRL, delta bool) string {
+// Key is the key of the object that a list, or its delta, is in a bucket.
+func Key(c *store.CRL, delta bool) string {
 	if delta {
 		return deltaOf(c.Key)
 	}
@@ -41,7 +43,7 @@ func keyFor(c *store.CRL, delta bool) string {
 }
 
 func (s *Service) path(c *store.CRL, delta bool) string {
-	return Path(s.cfg.Dir, c.Bucket, keyFor(c, delta))
+	return filepath.Join(s.cfg.Dir, FileName(c.Bucket, Key(c, delta)))
 }
 
 // suffixNew is what a file is called until its list is in the log.
@@ -166,7 +168,8 @@ func (s *Service) sign(ctx context.Context, a *ca.Authority, c *store.CRL, delta
 		next.Due = s.cfg.Now() // until it is written
 		return certlog.Record{Entry: b, Rows: []certlog.Row{&store.SignedCRLRow{CRL: &next, Delta: delta}}}, nil
 	})
-	if errors.Is(err, store.ErrConflict) {
+	refused, _ := errors.AsType[*pca.Error](err)
+	if errors.Is(err, store.ErrConflict) || refused != nil && (refused.Code == pca.InvalidStateException || refused.Code == pca.ResourceNotFoundException) {
 		return errMoved
 	}
 	if err != nil {

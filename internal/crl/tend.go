@@ -77,26 +77,28 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 		return nil
 	}
 	p.base = p.base || force
+	// Of a delta only the first revocation since its base has a known time.
+	timed := p.changed && c.ChangedAt.UnixMilli() >= c.Delta.Number
 	changedAt := c.ChangedAt
+	writes := !failed || force
 	begun := time.Now()
 	if p.base {
 		err = s.make(ctx, &a, c, false)
 	}
-	if err == nil && s.cfg.Deltas && c.Base.WrittenAt.IsZero() && (!failed || force) {
-		// A delta is of no use before the list that it adds to is there.
+	if err == nil && writes && c.Base.WrittenAt.IsZero() {
 		err = s.write(ctx, &a, c, false)
 	}
-	if err == nil && s.cfg.Deltas && (p.delta || p.base || c.Delta.BaseNumber != c.Base.Number) {
-		err = s.make(ctx, &a, c, true)
-	}
-	if took := time.Since(begun); err == nil && (p.base || p.delta) {
-		defer s.rest(listID{id, list}, s.cfg.Now().Add(max(pause, restFactor*took)))
-	}
-	for _, delta := range []bool{false, true} {
-		signed := signedOf(c, delta)
-		if err == nil && (!failed || force) && signed.Number != 0 && signed.WrittenAt.IsZero() {
-			err = s.write(ctx, &a, c, delta)
+	// A delta is of no use before the list that it adds to is there.
+	if err == nil && s.cfg.Deltas && !c.Base.WrittenAt.IsZero() {
+		if p.delta || c.Delta.BaseNumber != c.Base.Number {
+			err = s.make(ctx, &a, c, true)
 		}
+		if err == nil && writes && c.Delta.WrittenAt.IsZero() {
+			err = s.write(ctx, &a, c, true)
+		}
+	}
+	if p.base || p.delta {
+		s.rest(listID{id, list}, s.cfg.Now().Add(min(max(pause, restFactor*time.Since(begun)), latest)))
 	}
 	if failure, ok := errors.AsType[*failure](err); ok {
 		return s.failed(ctx, &a, c, failure)
@@ -104,10 +106,10 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 	if err != nil {
 		return err
 	}
-	if failed && !force {
+	if !writes {
 		return s.update(ctx, id, list, func(c *store.CRL) { c.Due = c.FailedAt.Add(s.cfg.Retry) })
 	}
-	if !changedAt.IsZero() && c.RevokeIndex != 0 && (p.base || p.delta) && p.changed {
+	if timed {
 		s.metrics.delay.Observe(max(0, s.cfg.Now().Sub(changedAt).Seconds()))
 	}
 	return s.succeeded(ctx, &a, c)
@@ -136,7 +138,7 @@ func (s *Service) plan(c *store.CRL, a *ca.Authority, now time.Time) (p plan) {
 	}
 	for _, delta := range []bool{false, true} { // what is not in the bucket was lost: a crash, or a folder that was emptied
 		signed := signedOf(c, delta)
-		if signed.Number != 0 && signed.WrittenAt.IsZero() && !s.kept(c, delta) {
+		if signed.Number != 0 && signed.WrittenAt.IsZero() && (!delta || s.cfg.Deltas) && !s.kept(c, delta) {
 			p.base = true
 			return p
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -81,22 +82,26 @@ func (s *Service) write(ctx context.Context, a *ca.Authority, c *store.CRL, delt
 		return notWritten(err)
 	}
 	s.metrics.generated.WithLabelValues(a.Record.ARN).Inc()
-	s.cfg.Log.InfoContext(ctx, "a CRL was written", "event", event, "result", "success", "ca", a.Record.ARN, "bucket", c.Bucket, "key", keyFor(c, delta),
+	s.cfg.Log.InfoContext(ctx, "a CRL was written", "event", event, "result", "success", "ca", a.Record.ARN, "bucket", c.Bucket, "key", Key(c, delta),
 		"number", signed.Number, "entries", signed.Entries, "bytes", signed.Bytes, "covered", signed.Covered)
 	now, number := s.cfg.Now(), signed.Number
-	err = s.update(ctx, c.CA, c.ID, func(as *store.CRL) {
-		if signed := signedOf(as, delta); signed.Number == number {
+	err = s.update(ctx, c.CA, c.ID, func(c *store.CRL) {
+		if signed := signedOf(c, delta); signed.Number == number {
 			signed.WrittenAt = now
 		}
-		*c = *as
 	})
 	if err != nil {
 		return err
 	}
-	if c, err = s.cfg.Records.CRL(ctx, c.CA, c.ID); err == nil && !delta {
+	as, err := s.cfg.Records.CRL(ctx, c.CA, c.ID)
+	if err != nil {
+		return err
+	}
+	*c = *as
+	if !delta {
 		s.metrics.written(a.Record.ARN, c)
 	}
-	return err
+	return nil
 }
 
 func (s *Service) put(ctx context.Context, a *ca.Authority, c *store.CRL, delta bool, f *os.File) error {
@@ -107,7 +112,7 @@ func (s *Service) put(ctx context.Context, a *ca.Authority, c *store.CRL, delta 
 	if err != nil {
 		return err
 	}
-	key := keyFor(c, delta)
+	key := Key(c, delta)
 	if err := client.GateCRL(ctx, bucket.CRLGateRequest{Bucket: c.Bucket, Keys: []string{key}, ACL: c.ACL, CAARN: a.Record.ARN, Account: a.Record.Account}); err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (s *Service) mirror(w http.ResponseWriter, r *http.Request) {
 	var f *os.File
 	err := fs.ErrNotExist
 	if ok && strings.HasPrefix(r.URL.Path, MirrorPrefix) {
-		f, err = os.Open(Path(s.cfg.Dir, name, key))
+		f, err = os.Open(filepath.Join(s.cfg.Dir, FileName(name, key)))
 	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {

@@ -13,10 +13,10 @@ import (
 	"io/fs"
 	"math"
 	"math/big"
-	"strings"
 	"time"
 
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/crl"
 	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/store"
 )
@@ -45,10 +45,8 @@ func (l *logCheck) readLists(ctx context.Context) error {
 		for _, c := range some {
 			after = c.ID
 			l.crls = append(l.crls, c)
-			for _, s := range []*store.SignedCRL{&c.Base, &c.Delta} {
-				if c.Active && s.Number != 0 && s.Since.Before(l.forgotten) {
-					l.forgotten = s.Since
-				}
+			if c.Active && c.Base.Number != 0 && c.Base.Since.Before(l.forgotten) {
+				l.forgotten = c.Base.Since
 			}
 		}
 		if len(some) < page {
@@ -163,6 +161,14 @@ func listName(c *store.CRL, s *store.SignedCRL) string {
 	return name
 }
 
+// listKey is the key of a list's object.
+func listKey(c *store.CRL, s *store.SignedCRL) string {
+	if s == &c.Delta {
+		return strings.TrimSuffix(c.Key, ".crl") + "-delta.crl"
+	}
+	return c.Key
+}
+
 // list checks one list.
 func (l *logCheck) list(ctx context.Context, c *store.CRL, s *store.SignedCRL) error {
 	name, found := listName(c, s), false
@@ -195,10 +201,7 @@ func (l *logCheck) listFile(ctx context.Context, c *store.CRL, s *store.SignedCR
 	if l.Files == nil || !c.Active {
 		return nil
 	}
-	path := fmt.Sprintf("%s/%d.crl", l.ca, c.ID)
-	if s == &c.Delta {
-		path = fmt.Sprintf("%s/%d-delta.crl", l.ca, c.ID)
-	}
+	path := crl.FileName(c.Bucket, crl.Key(c, s == &c.Delta))
 	f, err := l.Files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !s.WrittenAt.IsZero() {
@@ -236,6 +239,9 @@ func (l *logCheck) listFile(ctx context.Context, c *store.CRL, s *store.SignedCR
 	if err != nil {
 		return err
 	}
+	if s.Certificate == 0 { // it is to be made anew: the list became another one, or is kept again
+		return nil
+	}
 	if err := l.listHead(ctx, c, s, list, name); err != nil {
 		return err
 	}
@@ -265,22 +271,18 @@ func (l *logCheck) listHead(ctx context.Context, c *store.CRL, s *store.SignedCR
 		wrong("says nextUpdate %s, and its record %s", stamp(list.NextUpdate.UnixMilli()), stamp(s.NextUpdate.UnixMilli()))
 	case list.Limited || list.DistributionPoint != "" && list.DistributionPoint != c.URI:
 		wrong("says that it is that of %s, and certificates refer to it as %s", list.DistributionPoint, c.URI)
-	case s.Certificate != 0 && (list.DistributionPoint != "") != c.Partitioned: // 0: it is to be made anew
+	case (list.DistributionPoint != "") != c.Partitioned:
 		wrong("does not say whether it is a partition as its record does")
 	}
-	generation := s.Certificate
-	if generation == 0 && l.rec != nil {
-		generation = l.rec.Installed
-	}
-	ca, err := l.caCertificate(ctx, generation)
+	ca, err := l.caCertificate(ctx, s.Certificate)
 	if errors.Is(err, store.ErrNotFound) {
-		wrong("has the name of certificate %d of the CA, which is not there", generation)
+		wrong("has the name of certificate %d of the CA, which is not there", s.Certificate)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if s.Certificate != 0 && !bytes.Equal(list.Issuer, ca.RawSubject) {
+	if !bytes.Equal(list.Issuer, ca.RawSubject) {
 		wrong("has another issuer than the CA's name")
 	}
 	if err := list.SignedBy(ca.SPKI); err != nil {
@@ -423,10 +425,7 @@ func (l *logCheck) listObject(ctx context.Context, c *store.CRL, s *store.Signed
 	if l.Objects == nil || !c.Active || s.WrittenAt.IsZero() {
 		return nil
 	}
-	key := c.Key
-	if s == &c.Delta {
-		key = strings.TrimSuffix(key, ".crl") + "-delta.crl"
-	}
+	key := crl.Key(c, s == &c.Delta)
 	if there, err := l.Objects.Bucket(ctx, c.Bucket); err != nil || !there {
 		return err // it went elsewhere
 	}
