@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"math"
 	"math/big"
+	"strings"
 	"time"
 
 	"chirograph.dev/internal/certlog"
