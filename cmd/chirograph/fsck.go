@@ -7,11 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"chirograph.dev/internal/bucket/local"
 	"chirograph.dev/internal/fsck"
 	"chirograph.dev/internal/keystore"
 	"chirograph.dev/internal/store"
@@ -36,7 +38,9 @@ func newFsck() *cobra.Command {
 
 Every entry of every log is decoded, hashed, and compared with the stored tree
 and its head; every certificate, revocation, report, CA record and key with the
-entry that it came with, in both directions; and SQLite checks its own file.
+entry that it came with, in both directions; every list of revocations (CRL), its
+file, its object in an embedded bucket, and what OCSP would answer, with the log;
+and SQLite checks its own file.
 Each thing that is wrong is named, with the certificate authority, the log entry,
 and what to do.
 
@@ -80,6 +84,12 @@ Exit codes: 0 clean, 1 something is wrong, 2 it could not be checked.`,
 	return cmd
 }
 
+// The folders of CRLs and of the embedded buckets in a data folder.
+const (
+	crlFolder    = "crl"
+	bucketFolder = "buckets"
+)
+
 // checkFolder opens a data folder to read alone, and checks it.
 func checkFolder(ctx context.Context, dir, masterKeyFile string, cfg fsck.Config) (*fsck.Result, error) {
 	db, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "chirograph.db"), ReadOnly: true})
@@ -106,7 +116,15 @@ func checkFolder(ctx context.Context, dir, masterKeyFile string, cfg fsck.Config
 	if err != nil {
 		return nil, &exitError{code: exitCannotCheck, hint: "name the file of the master key with --master-key-file", err: fmt.Errorf("opening the keys: %w", err)}
 	}
-	cfg.Log, cfg.Rows, cfg.Records = db, db, db
+	cfg.Log, cfg.Rows, cfg.Records, cfg.Lists, cfg.Files = db, db, db, db, os.DirFS(filepath.Join(dir, crlFolder))
+	buckets, err := local.OpenReader(ctx, filepath.Join(dir, bucketFolder))
+	switch {
+	case err == nil:
+		defer buckets.Close()
+		cfg.Objects = buckets
+	case !errors.Is(err, fs.ErrNotExist): // else nothing was ever put into one
+		return nil, &exitError{code: exitCannotCheck, hint: "check it with the version of chirograph that the server runs", err: fmt.Errorf("opening the buckets: %w", err)}
+	}
 	result, err := fsck.Run(ctx, cfg)
 	if err != nil {
 		hint := ""
@@ -135,7 +153,7 @@ func printFindings(w io.Writer, output, dir string, quick bool, r *fsck.Result) 
 		}
 		fmt.Fprintf(w, "%d certificate authorities, %d log entries", r.CAs, r.Entries)
 		if !quick {
-			fmt.Fprintf(w, ": %d certificates, %d revocations, %d reports", r.Certificates, r.Revocations, r.Reports)
+			fmt.Fprintf(w, ": %d certificates, %d revocations, %d reports, %d CRLs", r.Certificates, r.Revocations, r.Reports, r.CRLs)
 		}
 		fmt.Fprintln(w)
 		switch {
