@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"math"
 	"math/big"
-	"strings"
 	"time"
 
 	"chirograph.dev/internal/certlog"
@@ -160,14 +159,6 @@ func listName(c *store.CRL, s *store.SignedCRL) string {
 		name = fmt.Sprintf("the delta CRL %d of list %d (%s)", s.Number, c.ID, c.Key)
 	}
 	return name
-}
-
-// listKey is the key of a list's object.
-func listKey(c *store.CRL, s *store.SignedCRL) string {
-	if s == &c.Delta {
-		return strings.TrimSuffix(c.Key, ".crl") + "-delta.crl"
-	}
-	return c.Key
 }
 
 // list checks one list.
