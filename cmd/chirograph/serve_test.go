@@ -338,8 +338,9 @@ func TestServeFiles(t *testing.T) {
 	}
 }
 
-func TestServeTLS(t *testing.T) {
-	t.Parallel()
+// tlsFiles makes a certificate for this machine; trusting is a client that knows it.
+func tlsFiles(t *testing.T) (certFile, keyFile string, trusting *http.Client) {
+	t.Helper()
 	dir := t.TempDir()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -357,15 +358,11 @@ func TestServeTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	i := start(t, func(c *serveConfig) { c.TLSCert, c.TLSKey, c.Listen = certFile, keyFile, "0.0.0.0:0" })
-	if !strings.HasPrefix(i.API, "https://") || !strings.HasPrefix(i.endpoints.S3, "https://") {
-		t.Fatalf("the client files point at %s and %s", i.API, i.endpoints.S3)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -373,7 +370,17 @@ func TestServeTLS(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	i.aws.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	return certFile, keyFile, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+}
+
+func TestServeTLS(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile, trusting := tlsFiles(t)
+	i := start(t, func(c *serveConfig) { c.TLSCert, c.TLSKey, c.Listen = certFile, keyFile, "0.0.0.0:0" })
+	if !strings.HasPrefix(i.API, "https://") || !strings.HasPrefix(i.endpoints.S3, "https://") {
+		t.Fatalf("the client files point at %s and %s", i.API, i.endpoints.S3)
+	}
+	i.aws.HTTPClient = trusting
 	if _, err := sts.NewFromConfig(i.aws).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
 		t.Error(err)
 	}
