@@ -63,7 +63,7 @@ func TestGoldenCertificates(t *testing.T) {
 	} {
 		r := request(t, c.tmpl, text)
 		if c.configured {
-			r.CRLURL, r.OCSPURL = "http://ca.example/crl/1.crl", "http://ca.example/ocsp"
+			r.CRLURL, r.OCSPURL = func() (string, error) { return "http://ca.example/crl/1.crl", nil }, "http://ca.example/ocsp"
 		}
 		api, err := encodePassthrough(r.Template, c.api, false)
 		if err != nil {

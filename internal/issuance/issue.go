@@ -119,9 +119,11 @@ type Request struct {
 	NotBefore        *pca.Validity // nil: one hour before Now
 	Now              time.Time     // instant of acceptance
 	Serial           [16]byte      // see NewSerial
-	// CRLURL and OCSPURL are what the CA's configuration puts into its
-	// certificates; empty when off or omitted (T-20, T-21). ASCII.
-	CRLURL, OCSPURL string
+	// OCSPURL and CRLURL are what the CA's configuration puts into its
+	// certificates, in ASCII; empty and nil when off or omitted (T-20, T-21). The
+	// CRL is asked for when every check has passed: it has room for so many.
+	OCSPURL string
+	CRLURL  func() (string, error)
 }
 
 // Issued is a signed certificate.
@@ -144,7 +146,7 @@ func (e *NameConstraintError) Error() string { return e.Reason }
 // Issue checks a request in the order of the API's gates (templates 6.2, gates
 // 6 to 10), builds the certificate and signs it. Nothing is signed when a
 // check fails. Every refusal is a *pca.Error; a *NameConstraintError is found
-// in it with errors.As. Other errors are the signer's.
+// in it with errors.As. Other errors are the signer's or CRLURL's.
 func (i *Issuer) Issue(r Request) (*Issued, error) {
 	if i.cfg.Signer == nil {
 		return nil, errors.New("issuing without the CA's key")
@@ -197,6 +199,11 @@ func (i *Issuer) issue(r *Request, csr *CSR, api *passthrough) (*Issued, error) 
 	subject, err := c.subjectText(api.subject != nil)
 	if err != nil {
 		return nil, err
+	}
+	if c.crlURL != nil {
+		if err := c.addCRL(); err != nil {
+			return nil, err
+		}
 	}
 	tbs, err := c.tbs(r.Serial, algorithm.identifier)
 	if err != nil {
@@ -297,6 +304,26 @@ type assembly struct {
 	extensions            []byte // content of the SEQUENCE OF Extension
 	altNames              []byte // value of the subjectAltName extension, for name constraints
 	warnings              []string
+
+	// crlURL is asked for the CRL between firstExtensions and extensions; nil: there is none.
+	crlURL          func() (string, error)
+	firstExtensions []byte
+}
+
+// addCRL binds the certificate to a CRL.
+func (c *assembly) addCRL() error {
+	url, err := c.crlURL()
+	if err != nil {
+		return err
+	}
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(c.firstExtensions)+len(url)+len(c.extensions)+32))
+	b.AddBytes(c.firstExtensions)
+	addDistributionPoint(b, url)
+	b.AddBytes(c.extensions)
+	if c.extensions, err = b.Bytes(); err != nil {
+		return fmt.Errorf("encoding extensions: %w", err)
+	}
+	return nil
 }
 
 // assemble chooses the source of every field: template, then API, then CSR,
@@ -354,8 +381,11 @@ func (i *Issuer) assemble(r *Request, csr *CSR, api *passthrough) (*assembly, er
 			if e = altNames; e != nil && !wellFormed(e.Value) {
 				err = notDER(e)
 			}
-		case oid == oidCRLDistributionPoints && r.CRLURL != "" && !t.SelfSigned:
-			addDistributionPoint(b, r.CRLURL)
+		case oid == oidCRLDistributionPoints && r.CRLURL != nil && !t.SelfSigned:
+			if c.firstExtensions, err = b.Bytes(); err != nil {
+				return nil, fmt.Errorf("encoding extensions: %w", err)
+			}
+			c.crlURL, b = r.CRLURL, &cryptobyte.Builder{}
 		case oid == oidAuthorityInfoAccess && r.OCSPURL != "" && !t.SelfSigned:
 			addOCSP(b, r.OCSPURL)
 		default:

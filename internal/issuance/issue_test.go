@@ -159,7 +159,7 @@ func matrix(t testing.TB, root *authority) (cases []matrixCase) {
 				c.request.Passthrough = matrixAPI(t)
 			}
 			if c.configured {
-				c.request.CRLURL, c.request.OCSPURL = "http://cfg/cr", "http://cfg/ocs"
+				c.request.CRLURL, c.request.OCSPURL = func() (string, error) { return "http://cfg/cr", nil }, "http://cfg/ocs"
 			}
 			cases = append(cases, c)
 		}
