@@ -18,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
-	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/store"
 )
 
@@ -36,7 +35,6 @@ type Records interface {
 
 // Authorities are the CAs; *ca.Service is them.
 type Authorities interface {
-	Authority(ctx context.Context, id string) (ca.Authority, error)
 	// IssueResponder signs a responder certificate for the key r.KeyID, in the
 	// name of the installed certificate r.Generation of the CA r.CA (an older one
 	// than the newest has another name at times: R-65). r.NotAfter is when it is

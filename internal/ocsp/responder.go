@@ -66,7 +66,7 @@ func (s *Service) responderOf(ctx context.Context, i *issuer, now time.Time) (*r
 	if r := i.responder.Load(); r.usable(now) {
 		return r, nil
 	}
-	if now.Before(i.retry) && now.After(i.retry.Add(-retryAfter)) {
+	if now.Before(i.retry) && !now.Before(i.retry.Add(-retryAfter)) {
 		return nil, errLater
 	}
 	r, err := s.findResponder(ctx, i, now)
