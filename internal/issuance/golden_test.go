@@ -73,6 +73,9 @@ func TestGoldenCertificates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := a.addCRL(); err != nil {
+			t.Fatal(err)
+		}
 		a.period = period{at(t, "2026-11-22T09:20:30Z"), at(t, c.notAfter)}
 		alg, _ := lookupSignatureAlgorithm(pca.SigningAlgorithm_SHA384WITHECDSA)
 		tbs, err := a.tbs([16]byte{0x80, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, alg.identifier)

@@ -200,10 +200,8 @@ func (i *Issuer) issue(r *Request, csr *CSR, api *passthrough) (*Issued, error) 
 	if err != nil {
 		return nil, err
 	}
-	if c.crlURL != nil {
-		if err := c.addCRL(); err != nil {
-			return nil, err
-		}
+	if err := c.addCRL(); err != nil {
+		return nil, err
 	}
 	tbs, err := c.tbs(r.Serial, algorithm.identifier)
 	if err != nil {
@@ -310,8 +308,11 @@ type assembly struct {
 	firstExtensions []byte
 }
 
-// addCRL binds the certificate to a CRL.
+// addCRL binds the certificate to a CRL, if it is to have one.
 func (c *assembly) addCRL() error {
+	if c.crlURL == nil {
+		return nil
+	}
 	url, err := c.crlURL()
 	if err != nil {
 		return err
