@@ -292,13 +292,16 @@ func (h *consoleHost) routes(t *testing.T) http.Handler {
 	route("bucket", func(ctx context.Context, in map[string]string) (any, error) {
 		return h.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(in["bucket"])})
 	})
-	// policy reads the policy of a bucket, detach removes it.
+	// policy reads the policy of a bucket, grant lets CAs write there, detach removes it.
 	route("policy", func(ctx context.Context, in map[string]string) (any, error) {
 		out, err := h.s3.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: aws.String(in["bucket"])})
 		if err != nil {
 			return nil, err
 		}
 		return json.RawMessage(*out.Policy), nil
+	})
+	route("grant", func(ctx context.Context, in map[string]string) (any, error) {
+		return h.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(in["bucket"]), Policy: aws.String(grantPolicy(in["bucket"]))})
 	})
 	route("detach", func(ctx context.Context, in map[string]string) (any, error) {
 		return h.s3.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: aws.String(in["bucket"])})

@@ -1,6 +1,6 @@
 // Certificates: found, shown, downloaded, revoked, counted.
 import { readFile } from "node:fs/promises";
-import { accessible, check, heading, narrow, note, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
+import { accessible, check, heading, host, narrow, note, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
 
 const { admin } = world.keys;
 const { issuing, fleet, hostile } = world.authorities;
@@ -101,6 +101,42 @@ export default [
       await table(page).getByRole("row").filter({ hasText: "svg" }).getByRole("link").click();
       await see(page, /svg onload.*alert\(4\)/);
       check((await page.locator("#root script, #root img[src=x], #root svg[onload], a[href^='javascript:']").count()) === 0, "a name became markup");
+    },
+  ],
+  [
+    "CRLs and OCSP: switched on, a bucket that refuses, a revocation, the list that has it",
+    async () => {
+      await host("bucket", { bucket: "revocation-lists" });
+      const page = await signedIn(admin, place(hostile, "?tab=revocation"));
+      await see(page, "CRL distribution");
+      await press(page, "Edit");
+      await page.getByRole("checkbox", { name: /^Activate CRL/ }).check();
+      await page.getByRole("combobox", { name: /^S3 bucket name/ }).fill("revocation-lists");
+      await page.getByRole("radio", { name: /^The bucket's owner/ }).check();
+      await page.getByRole("checkbox", { name: /^Turn on OCSP/ }).check();
+      await accessible(page, "revocation form");
+      await press(page, "Save changes");
+      await see(page, /Check your S3 bucket permissions and try again/);
+      await host("grant", { bucket: "revocation-lists" });
+      await press(page, "Save changes");
+      await see(page, "The revocation configuration is updated");
+      await see(page, /\/ocsp$/);
+
+      await page.goto(place(hostile, "?tab=certificates"));
+      await table(page).getByRole("row").filter({ hasText: "svg" }).getByRole("link").click();
+      await press(page, "Revoke");
+      await page.getByRole("dialog").getByRole("textbox").fill("revoke");
+      await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+      await see(page, "The certificate is revoked");
+
+      await page.goto(place(hostile, "?tab=revocation"));
+      await press(page, "Publish now");
+      await see(page, "The CRLs are made and written");
+      const list = tableOf(page, "CRLs").getByRole("row").filter({ hasText: "/crl/revocation-lists/crl/" });
+      await list.getByText(/^Written/).waitFor();
+      await list.getByRole("cell", { name: "1", exact: true }).waitFor();
+      await accessible(page, "CRLs");
+      await narrow(page, "CRLs");
     },
   ],
   [
