@@ -246,42 +246,57 @@ func (q *request) fromPath(path string) bool {
 	}
 	path = strings.TrimRight(strings.ReplaceAll(path, " ", "+"), "=")
 	const places = 8
-	for _, slashes := range []int{0, 1, 2} {
-		rest := path
-		for range places {
-			_, after, found := strings.Cut(rest, "/M")
-			if !found {
-				break
-			}
-			if q.fromBase64(rest[len(rest)-len(after)-1:], 0, slashes) {
-				return true
-			}
-			rest = rest[len(rest)-len(after)-1:]
+	for range places {
+		_, after, found := strings.Cut(path, "/M")
+		if !found {
+			return false
+		}
+		path = path[len(path)-len(after)-1:]
+		if n := missing(path); n == 0 && q.fromBase64(path) || n > 0 && q.fromShortened(path, 0, n) {
+			return true
 		}
 	}
 	return false
 }
 
-// fromBase64 reads a request whose text lacks so many slashes, beside others that
-// stand at the index from or behind it.
-func (q *request) fromBase64(text string, from, slashes int) bool {
-	const repaired = 1 << 10
-	if slashes == 0 {
-		if len(text) > base64.RawStdEncoding.EncodedLen(maxRequest) {
-			return false
-		}
-		der, err := base64.RawStdEncoding.DecodeString(text)
-		if err != nil {
-			return false
-		}
-		*q = request{}
-		return q.parse(der)
+// missing tells how many characters a text lacks to be the base64 of a SEQUENCE
+// of the length that it begins with; negative when it cannot be that of a request.
+func missing(text string) int {
+	var head [6]byte
+	if _, err := base64.RawStdEncoding.Decode(head[:], []byte(text[:min(len(text), 8)])); err != nil || len(text) < 8 {
+		return -1
 	}
-	if len(text) > repaired || strings.Count(text, "/") > 16 {
+	size := 2 + int(head[1])
+	switch head[1] {
+	case 0x81:
+		size = 3 + int(head[2])
+	case 0x82:
+		size = 4 + int(head[2])<<8 + int(head[3])
+	}
+	if size > maxRequest {
+		return -1
+	}
+	return base64.RawStdEncoding.EncodedLen(size) - len(text)
+}
+
+func (q *request) fromBase64(text string) bool {
+	der, err := base64.RawStdEncoding.DecodeString(text)
+	*q = request{}
+	return err == nil && q.parse(der)
+}
+
+// fromShortened reads a request whose text lacks n slashes beside others that
+// stand at the index from or behind it.
+func (q *request) fromShortened(text string, from, n int) bool {
+	const atMost, among = 2, 12
+	switch {
+	case n == 0:
+		return q.fromBase64(text)
+	case n > atMost || strings.Count(text, "/") > among:
 		return false
 	}
 	for at := from; at < len(text); at++ {
-		if text[at] == '/' && q.fromBase64(text[:at]+text[at:at+1]+text[at:], at, slashes-1) {
+		if text[at] == '/' && q.fromShortened(text[:at]+text[at:at+1]+text[at:], at, n-1) {
 			return true
 		}
 	}

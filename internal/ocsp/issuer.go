@@ -7,7 +7,10 @@ import (
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,7 +91,10 @@ func (s *Service) loadAll(ctx context.Context) error {
 			break
 		}
 	}
-	return s.readPending(ctx)
+	if err := s.readPending(ctx); err != nil {
+		s.cfg.Log.ErrorContext(ctx, "certificates of a CA could not be read; OCSP is not answered for it until they can be", "error", err)
+	}
+	return nil
 }
 
 // Changed tells of a CA that was made, was loaded or has changed (ca.Config).
@@ -117,38 +123,32 @@ func (s *Service) Changed(rec *store.CertificateAuthority) {
 
 // issuerOf finds who the beginning of a CertID means; nil for nobody.
 func (s *Service) issuerOf(ctx context.Context, id []byte) (*issuer, error) {
-	for {
+	find := func() *issuer {
 		s.mu.RLock()
-		i := s.issuers[string(id)]
-		s.mu.RUnlock()
-		if i != nil || !s.isPending.Load() {
-			return i, nil
-		}
-		if err := s.readPending(ctx); err != nil {
-			return nil, err
-		}
+		defer s.mu.RUnlock()
+		return s.issuers[string(id)]
 	}
+	if i := find(); i != nil || !s.isPending.Load() {
+		return i, nil
+	}
+	err := s.readPending(ctx)
+	if i := find(); i != nil {
+		return i, nil
+	}
+	return nil, err
 }
 
-// readPending reads the certificates of CAs that have new ones.
+// readPending reads the certificates of CAs that have new ones. A CA of which
+// that fails does not keep it from the others.
 func (s *Service) readPending(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		var next *authority
-		for a := range s.pending {
-			next = a
-			break
-		}
-		if next == nil {
-			s.isPending.Store(false)
-			s.mu.Unlock()
-			return nil
-		}
-		s.mu.Unlock()
-		if err := s.readCertificates(ctx, next); err != nil {
-			return err
-		}
+	s.mu.RLock()
+	pending := slices.Collect(maps.Keys(s.pending))
+	s.mu.RUnlock()
+	var errs []error
+	for _, a := range pending {
+		errs = append(errs, s.readCertificates(ctx, a))
 	}
+	return errors.Join(errs...)
 }
 
 // readCertificates reads what was installed in a CA since it did so last.
@@ -162,6 +162,7 @@ func (s *Service) readCertificates(ctx context.Context, a *authority) error {
 			all := a.rec.Load().Installed < g // since Changed did not give it another one
 			if all {
 				delete(s.pending, a)
+				s.isPending.Store(len(s.pending) > 0)
 			}
 			s.mu.Unlock()
 			if all {
@@ -220,7 +221,7 @@ func keyBits(spki []byte) (bits []byte, err error) {
 	s := cryptobyte.String(spki)
 	var body cryptobyte.String
 	if !s.ReadASN1(&body, asn1.SEQUENCE) || !body.SkipASN1(asn1.SEQUENCE) || !body.ReadASN1BitStringAsBytes(&bits) {
-		return nil, fmt.Errorf("the public key is not a SubjectPublicKeyInfo")
+		return nil, errors.New("the public key is not a SubjectPublicKeyInfo")
 	}
 	return bits, nil
 }

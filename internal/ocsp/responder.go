@@ -205,7 +205,7 @@ func (s *Service) Run(ctx context.Context) error {
 				return nil
 			}
 			if err := s.tend(ctx, a); err != nil && ctx.Err() == nil {
-				s.cfg.Log.ErrorContext(ctx, "a responder of OCSP could not be renewed; it is tried again in a minute", "ca", a.rec.Load().ARN, "error", err)
+				s.cfg.Log.ErrorContext(ctx, "the responders of OCSP could not be renewed, or the keys of expired ones destroyed; it is tried again in a minute", "ca", a.rec.Load().ARN, "error", err)
 			}
 		}
 		select {
