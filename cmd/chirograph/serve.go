@@ -133,7 +133,7 @@ at the next start.`,
 			spareProcessors()
 			return serve(cmd.Context(), cfg, log, func(e endpoints) {
 				if cfg.LogFormat == "json" { // whoever reads JSON lines wants nothing else among them
-					log.Info("serving", "version", version(), "api", e.API, "s3", e.S3, "console", e.Console, "destination", cfg.Destination, "data_dir", e.DataDir, "credentials", e.Credentials, "master_key", e.MasterKey, "master_key_made", e.MasterKeyMade)
+					log.Info("serving", "version", version(), "api", e.API, "s3", e.S3, "console", e.Console, "ocsp", e.OCSP, "crls", e.CRLs, "destination", cfg.Destination, "data_dir", e.DataDir, "credentials", e.Credentials, "master_key", e.MasterKey, "master_key_made", e.MasterKeyMade)
 					return
 				}
 				out := cmd.ErrOrStderr()
@@ -144,6 +144,7 @@ at the next start.`,
 				if e.S3 != "" {
 					fmt.Fprintf(out, "  buckets      %s  (S3)\n", e.S3)
 				}
+				fmt.Fprintf(out, "  revocation   %s  (OCSP), %s  (CRLs)\n", e.OCSP, e.CRLs)
 				fmt.Fprintf(out, "  reports go   %s\n  data         %s\n  credentials  %s\n", e.Destination, e.DataDir, e.Credentials)
 				if e.MasterKeyMade {
 					fmt.Fprintf(out, "  master key   %s was made now. Whoever reads it and the data folder has every CA key: keep it elsewhere (--master-key-file) and back it up.\n", e.MasterKey)
@@ -277,6 +278,7 @@ func loopback(host string) bool {
 type endpoints struct {
 	API, S3       string
 	Relying       string // --revocation-listen; empty: there is none
+	OCSP, CRLs    string // in certificates of CAs without names of their own
 	Console       string // for browsers; empty: there is none
 	Destination   string
 	DataDir       string
@@ -349,6 +351,7 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	if where.Credentials, err = h.writeClientFiles(where); err != nil {
 		return err
 	}
+	where.OCSP, where.CRLs = h.ocspURL(), h.crlURL("BUCKET", "KEY", false)
 
 	g, gctx := errgroup.WithContext(ctx)
 	var servers []*http.Server
