@@ -55,10 +55,10 @@ type party struct {
 	key       *ecdsa.PrivateKey
 }
 
-func (a authority) party(t *testing.T, dir, name string) party {
+func (a authority) party(t *testing.T, dir, name string, change func(*acmpca.IssueCertificateInput)) party {
 	t.Helper()
 	key := newKey(t)
-	arn := must(a.issue(t.Context(), newCSR(t, key, name+".example.com"), nil))(t)
+	arn := must(a.issue(t.Context(), newCSR(t, key, name+".example.com"), change))(t)
 	text, _ := a.get(t, arn)
 	p := party{parseCert(t, text), filepath.Join(dir, name+".pem"), arn, key}
 	write(t, p.file, []byte(text))
@@ -146,8 +146,8 @@ func TestRelyingParties(t *testing.T) {
 	h.low = h.root.subordinate(t, types.KeyAlgorithmEcPrime256v1, types.SigningAlgorithmSha256withecdsa, "arn:aws:acm-pca:::template/SubordinateCACertificate_PathLen0/V1")
 	h.low.publish(t, types.CrlConfiguration{ExpirationInDays: aws.Int32(7), S3BucketName: &h.bucket, CrlType: types.CrlTypePartitioned})
 	h.rootCA, h.lowCA = h.root.own(t, h.dir, "root"), h.low.own(t, h.dir, "low")
-	h.good, h.revoked = h.low.party(t, h.dir, "good"), h.low.party(t, h.dir, "revoked")
-	h.above, h.aboveNo = h.root.party(t, h.dir, "above"), h.root.party(t, h.dir, "aboveno")
+	h.good, h.revoked = h.low.party(t, h.dir, "good", nil), h.low.party(t, h.dir, "revoked", nil)
+	h.above, h.aboveNo = h.root.party(t, h.dir, "above", nil), h.root.party(t, h.dir, "aboveno", nil)
 	h.root.makeCRLs(t)
 	h.low.makeCRLs(t)
 	// A CRL of the second in which the certificate was issued is accepted.
@@ -307,7 +307,7 @@ func (h *hierarchy) withGo(t *testing.T) {
 	t.Helper()
 	all := map[string]party{}
 	for reason := range reasons {
-		p := h.low.party(t, h.dir, strings.ToLower(strings.ReplaceAll(string(reason), "_", "-")))
+		p := h.low.party(t, h.dir, strings.ToLower(strings.ReplaceAll(string(reason), "_", "-")), nil)
 		if err := h.low.revoke(t, p.serial(), reason); err != nil {
 			t.Fatal(err)
 		}

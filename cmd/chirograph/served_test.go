@@ -39,7 +39,8 @@ type served struct {
 // serveHouse runs a server as serve does, but for its listeners.
 func serveHouse(t *testing.T, change func(*serveConfig)) *served {
 	t.Helper()
-	s := &served{instance: &instance{}}
+	var lines bytes.Buffer
+	s := &served{instance: &instance{log: &lines}}
 	cfg := defaultServeConfig()
 	cfg.DataDir = filepath.Join(t.TempDir(), "data")
 	cfg.AuditMinInterval = 0
@@ -47,7 +48,6 @@ func serveHouse(t *testing.T, change func(*serveConfig)) *served {
 	if change != nil {
 		change(&cfg)
 	}
-	var lines bytes.Buffer
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	h, err := openHouse(ctx, cfg, slog.New(slog.NewTextHandler(&lines, nil)))
 	if err != nil {
