@@ -133,10 +133,11 @@ func burstOf(perSecond float64) int { return max(1, int(math.Ceil(2*perSecond)))
 type quotas struct {
 	CertificateAuthorities int64 // of an account, with those that can be restored
 	CertificatesPerCA      int64 // over the life of a CA
+	RevokedPerCA           int64 // and not expired, of a CA whose CRLs are complete
 }
 
 // parseQuota reads --quota: "off", or items separated by commas: aws,
-// certificate-authorities=N and certificates-per-ca=N, N or off.
+// certificate-authorities=N, certificates-per-ca=N and revoked-per-ca=N, N or off.
 func parseQuota(s string) (quotas, error) {
 	var q quotas
 	for item := range strings.SplitSeq(s, ",") {
@@ -153,11 +154,13 @@ func parseQuota(s string) (quotas, error) {
 		case item == "off" || item == "":
 			q = quotas{}
 		case item == "aws":
-			q = quotas{CertificateAuthorities: 200, CertificatesPerCA: 100_000_000}
+			q = quotas{CertificateAuthorities: 200, CertificatesPerCA: 100_000_000, RevokedPerCA: 1_000_000}
 		case name == "certificate-authorities" && value != "":
 			q.CertificateAuthorities = n
 		case name == "certificates-per-ca" && value != "":
 			q.CertificatesPerCA = n
+		case name == "revoked-per-ca" && value != "":
+			q.RevokedPerCA = n
 		default:
 			return quotas{}, wrongQuota(item)
 		}

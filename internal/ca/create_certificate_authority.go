@@ -19,7 +19,8 @@ const defaultStandard = pca.KeyStorageSecurityStandard_FIPS_140_2_LEVEL_3_OR_HIG
 // CreateCertificateAuthority records the CA and answers at once; the key pair
 // and the CSR are made in the background while the status is CREATING.
 func (s *Service) CreateCertificateAuthority(ctx context.Context, in *pca.CreateCertificateAuthorityRequest) (*pca.CreateCertificateAuthorityResponse, error) {
-	if err := s.checkCreate(ctx, in); err != nil {
+	revocation, err := s.checkCreate(ctx, in)
+	if err != nil {
 		return nil, err
 	}
 	caller := s.Caller(ctx)
@@ -39,8 +40,8 @@ func (s *Service) CreateCertificateAuthority(ctx context.Context, in *pca.Create
 		LastStateChangeAt: now,
 		KeyID:             id,
 	}
-	if in.RevocationConfiguration != nil {
-		rec.Revocation = *in.RevocationConfiguration
+	if revocation != nil {
+		rec.Revocation = *revocation
 	}
 	if rec.KeyStandard == "" {
 		rec.KeyStandard = defaultStandard
@@ -51,6 +52,17 @@ func (s *Service) CreateCertificateAuthority(ctx context.Context, in *pca.Create
 	var token *store.Token
 	if in.IdempotencyToken != "" {
 		token = reserve(strings.Join([]string{caller.Account, "CreateCertificateAuthority", in.IdempotencyToken}, "/"), rec.ARN, contentOf(in), now)
+	}
+	if token != nil && crlOf(revocation) != nil {
+		// A replay does not depend on what became of the bucket.
+		if first, err := s.replay(ctx, token); err != nil {
+			return nil, err
+		} else if first != "" {
+			return &pca.CreateCertificateAuthorityResponse{CertificateAuthorityArn: first}, nil
+		}
+	}
+	if err := s.checkBucket(ctx, rec); err != nil {
+		return nil, err
 	}
 	if first, err := s.addCA(ctx, rec, token); err != nil {
 		return nil, err
@@ -93,30 +105,33 @@ func (s *Service) addCA(ctx context.Context, rec *store.CertificateAuthority, t 
 	return "", nil
 }
 
-func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuthorityRequest) error {
+// checkCreate judges a request by itself and gives its revocation configuration
+// with the defaults.
+func (s *Service) checkCreate(ctx context.Context, in *pca.CreateCertificateAuthorityRequest) (*pca.RevocationConfiguration, error) {
 	c := &in.CertificateAuthorityConfiguration
 	if err := issuance.CheckKeyAlgorithm(c.KeyAlgorithm, s.Partition); err != nil {
-		return err
+		return nil, err
 	}
 	if err := issuance.CheckSigningAlgorithm(c.KeyAlgorithm, c.SigningAlgorithm); err != nil {
-		return err
+		return nil, err
 	}
 	if err := issuance.CheckNames(in.CertificateAuthorityType, c, s.MixedSubjects); err != nil {
-		return err
+		return nil, err
 	}
-	if err := checkRevocation(in.RevocationConfiguration); err != nil {
-		return err
+	revocation, err := s.revocationOf(in.RevocationConfiguration)
+	if err != nil {
+		return nil, err
 	}
 	if !s.acceptsStandard(in.KeyStorageSecurityStandard) {
-		return pca.Errorf(pca.InvalidArgsException, "A certificate authority cannot be created in this region with the specified security standard.")
+		return nil, pca.Errorf(pca.InvalidArgsException, "A certificate authority cannot be created in this region with the specified security standard.")
 	}
 	if err := checkTags(in.Tags); err != nil {
-		return err
+		return nil, err
 	}
 	if len(in.Tags) > 0 {
-		return s.AuthorizeAlso(ctx, "acm-pca:TagCertificateAuthority", "*")
+		err = s.AuthorizeAlso(ctx, "acm-pca:TagCertificateAuthority", "*")
 	}
-	return nil
+	return revocation, err
 }
 
 // acceptsStandard judges the standard that is asked for, or the default.

@@ -85,10 +85,24 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if err != nil {
 		return nil, unexpected("making a serial number", arn, err)
 	}
-	issued, err := i.Issue(issuance.Request{
+	request := issuance.Request{
 		Template: tmpl, CSR: in.Csr, Passthrough: in.ApiPassthrough, SigningAlgorithm: in.SigningAlgorithm,
 		Validity: in.Validity, NotBefore: in.ValidityNotBefore, Now: now, Serial: serial,
-	})
+		OCSPURL: s.ocspURL(a.rec),
+	}
+	var crl int64 // that it is bound to
+	bind := func() (uri string, err error) {
+		if crl, uri, err = s.CRLs.Bind(ctx, a.rec); err != nil {
+			return "", unexpected("binding a certificate to a CRL", arn, err)
+		}
+		return uri, nil
+	}
+	cfg := crlOf(&a.rec.Revocation)
+	binds := cfg != nil && !tmpl.SelfSigned
+	if binds && !omitsCRL(cfg) {
+		request.CRLURL = bind
+	}
+	issued, err := i.Issue(request)
 	certARN := arn.WithCertificate(serial[:]).String()
 	if token != nil {
 		token = reserve(token.Key, certARN, contentOf(in), now)
@@ -107,6 +121,11 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if err != nil {
 		return nil, err
 	}
+	if binds && omitsCRL(cfg) { // what the certificate does not say holds nevertheless
+		if _, err := bind(); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.beginIssue(ctx, a); err != nil {
 		return nil, err
 	}
@@ -120,7 +139,11 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 			s.Log.WarnContext(ctx, "the subject of a root certificate is not the one that its CA was created with", "certificate", certARN) // T-82
 		}
 	}
-	rec, err := s.issueRecord(arn, i, tmpl, issued, caller)
+	generation := i.generation
+	if tmpl.SelfSigned {
+		generation = 0
+	}
+	rec, err := s.issueRecord(caller, tmpl.ARN, issued, &store.Certificate{CA: arn.CA, Generation: generation, CRL: crl})
 	if err != nil {
 		return nil, unexpected("encoding the log entry", arn, err)
 	}
@@ -152,8 +175,8 @@ func (s *Service) mayIssue(rec *store.CertificateAuthority, tmpl *issuance.Templ
 	return pca.Errorf(pca.InvalidStateException, "The certificate authority is not in a valid state for issuing certificates. %s is in the %s state.", rec.ARN, status)
 }
 
-// issueRecord is the entry of an issued certificate with the certificate as its row.
-func (s *Service) issueRecord(arn pca.ARN, i *issuer, tmpl *issuance.Template, issued *issuance.Issued, caller Caller) (certlog.Record, error) {
+// issueRecord is the entry of an issued certificate with row, which it completes.
+func (s *Service) issueRecord(caller Caller, template string, issued *issuance.Issued, row *store.Certificate) (certlog.Record, error) {
 	e := certlog.Entry{
 		Type: certlog.TypeIssue,
 		// issuedAt is a clock reading of its own, not before the validity's base (audit-report.md 8.1).
@@ -164,20 +187,15 @@ func (s *Service) issueRecord(arn pca.ARN, i *issuer, tmpl *issuance.Template, i
 		NotAfter:    issued.NotAfter.Unix(),
 		Account:     []byte(caller.Account),
 		Principal:   []byte(caller.Service),
-		TemplateARN: []byte(tmpl.ARN),
+		TemplateARN: []byte(template),
 		Subject:     issued.Subject,
 	}
 	b, err := e.Append(make([]byte, 0, 320))
 	if err != nil {
 		return certlog.Record{}, err
 	}
-	generation := i.generation
-	if tmpl.SelfSigned {
-		generation = 0
-	}
-	return certlog.Record{Entry: b, Rows: []certlog.Row{&store.Certificate{
-		CA: arn.CA, Serial: e.Serial, Generation: generation, NotAfter: issued.NotAfter, DER: issued.DER,
-	}}}, nil
+	row.Serial, row.NotAfter, row.DER = e.Serial, issued.NotAfter, issued.DER
+	return certlog.Record{Entry: b, Rows: []certlog.Row{row}}, nil
 }
 
 // trimZeros gives the magnitude of a big-endian number without leading zeros.

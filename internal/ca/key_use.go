@@ -31,7 +31,7 @@ func (s *Service) Authority(ctx context.Context, id string) (Authority, error) {
 		return Authority{}, err
 	}
 	if a == nil || s.gone(a.access.Load().rec) {
-		return Authority{}, pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", id)
+		return Authority{}, unknownCA(id)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -56,14 +56,13 @@ func (s *Service) UseKey(ctx context.Context, id string, sign func(a Authority, 
 	if err != nil {
 		return 0, err
 	}
-	if a == nil || s.gone(a.access.Load().rec) {
-		return 0, pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", id)
+	if a == nil {
+		return 0, unknownCA(id)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	v := s.view(a)
-	if !v.Publishes() {
-		return 0, pca.Errorf(pca.InvalidStateException, "The certificate authority %s is in the %s state and signs nothing about revocations.", v.Record.ARN, v.Status)
+	if err := s.mayPublish(a); err != nil {
+		return 0, err
 	}
 	if a.issuer.keyErr != nil {
 		return 0, a.issuer.keyErr
@@ -72,7 +71,7 @@ func (s *Service) UseKey(ctx context.Context, id string, sign func(a Authority, 
 	if err != nil {
 		return 0, fmt.Errorf("finding the key of CA %s: %w", id, err)
 	}
-	rec, err := sign(v, key)
+	rec, err := sign(s.view(a), key)
 	if err != nil {
 		return 0, err
 	}

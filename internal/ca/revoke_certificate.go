@@ -32,14 +32,51 @@ func crlReason(r pca.RevocationReason) uint8 {
 }
 
 // RevokeCertificate revokes a certificate for good. The revocation is an entry
-// of the log; when the call returns, every later report has it.
+// of the log; when the call returns, every later report, CRL and OCSP answer has
+// it.
 func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertificateRequest) (*struct{}, error) {
 	arn, a, err := s.find(ctx, in.CertificateAuthorityArn)
 	if err != nil {
 		return nil, err
 	}
+	if s.RequireBucketWrite {
+		if err := s.requireBucket(ctx, arn, a, in); err != nil {
+			return nil, err
+		}
+	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
+	revocation, err := s.revocation(ctx, arn, a, in)
+	if err != nil {
+		return nil, err
+	}
+	end, err := s.beginRevoke(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { end(err == nil) }()
+	entry := certlog.Entry{Type: certlog.TypeRevoke, Time: revocation.Time, Serial: revocation.Serial, IssueIndex: revocation.IssueIndex, Reason: revocation.Reason}
+	b, err := entry.Append(nil)
+	if err != nil {
+		return nil, unexpected("encoding a revocation", arn, err)
+	}
+	// Uniqueness is the store's: of two racing calls the commit refuses one.
+	_, err = s.Entries.Append(ctx, arn.CA, certlog.Record{Entry: b, Rows: []certlog.Row{revocation}})
+	if s.Revoked != nil {
+		s.Revoked(arn.CA, revocation.Serial) // whatever the error: it may come after the commit
+	}
+	if _, ok := errors.AsType[*store.ExistsError](err); ok {
+		return nil, revokedAlready(in.CertificateSerial)
+	}
+	if err != nil {
+		return nil, unexpected("committing a revocation", arn, err)
+	}
+	return nil, nil
+}
+
+// revocation judges a request and gives what is to be recorded. The caller
+// holds a.mu.
+func (s *Service) revocation(ctx context.Context, arn pca.ARN, a *authority, in *pca.RevokeCertificateRequest) (*store.Revocation, error) {
 	switch status := s.status(a.rec); status {
 	case pca.CertificateAuthorityStatus_ACTIVE, pca.CertificateAuthorityStatus_DISABLED:
 	default:
@@ -67,22 +104,27 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *pca.RevokeCertifica
 	case now.Unix() > c.NotAfter.Unix():
 		return nil, pca.Errorf(pca.InvalidRequestException, "The certificate %s has expired. An expired certificate cannot be revoked.", in.CertificateSerial)
 	}
-	revocation := &store.Revocation{CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason),
-		Serial: c.Serial, NotAfter: c.NotAfter, CRL: c.CRL}
-	entry := certlog.Entry{Type: certlog.TypeRevoke, Time: revocation.Time, Serial: serial, IssueIndex: c.Index, Reason: revocation.Reason}
-	b, err := entry.Append(nil)
+	return &store.Revocation{
+		CA: arn.CA, IssueIndex: c.Index, Time: now.UnixMilli(), Reason: crlReason(in.RevocationReason),
+		Serial: serial, NotAfter: c.NotAfter, CRL: c.CRL,
+	}, nil
+}
+
+// requireBucket refuses a revocation, if nothing else does, that no CRL could
+// tell of. No CA is locked while the bucket is asked.
+func (s *Service) requireBucket(ctx context.Context, arn pca.ARN, a *authority, in *pca.RevokeCertificateRequest) error {
+	a.mu.RLock()
+	rec := a.rec
+	_, err := s.revocation(ctx, arn, a, in)
+	a.mu.RUnlock()
 	if err != nil {
-		return nil, unexpected("encoding a revocation", arn, err)
+		return err
 	}
-	// Uniqueness is the store's: of two racing calls the commit refuses one.
-	_, err = s.Entries.Append(ctx, arn.CA, certlog.Record{Entry: b, Rows: []certlog.Row{revocation}})
-	if _, ok := errors.AsType[*store.ExistsError](err); ok {
-		return nil, revokedAlready(in.CertificateSerial)
+	err = s.checkBucket(ctx, rec)
+	if refused, ok := errors.AsType[*pca.Error](err); ok {
+		return &pca.Error{Code: pca.RequestFailedException, Message: "The certificate was not revoked, since this server is set to require that its CRL can be written. " + refused.Message, Err: err}
 	}
-	if err != nil {
-		return nil, unexpected("committing a revocation", arn, err)
-	}
-	return nil, nil
+	return err
 }
 
 func revokedAlready(serial string) error {

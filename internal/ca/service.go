@@ -75,6 +75,10 @@ type Overview interface {
 	CountCAs(ctx context.Context, account string, now time.Time) (int64, error)
 	// CountCertificates counts what a CA issued; it may take a while.
 	CountCertificates(ctx context.Context, ca string) (int64, error)
+	// Revoked calls yield for the revoked certificates of a CA, at least those
+	// that have not expired, whose revoke entry is in [lo, hi); crl is 0 for all.
+	// What yield gets is valid during the call.
+	Revoked(ctx context.Context, ca string, crl int64, lo, hi uint64, yield func(r *store.Revoked) error) error
 }
 
 // CRLs are the revocation lists that certificates are bound to; *crl.Service is
@@ -102,6 +106,7 @@ type Caller struct {
 type Quotas struct {
 	CertificateAuthorities int64 // of an account, with those that can be restored
 	CertificatesPerCA      int64 // over the life of a CA
+	RevokedPerCA           int64 // and not expired, of a CA whose CRLs are complete
 }
 
 // Config is everything a Service needs.
@@ -131,6 +136,9 @@ type Config struct {
 	// call nothing of this Service. Nil: nobody.
 	Changed func(rec *store.CertificateAuthority)
 	Revoked func(ca string, serial []byte)
+	// RequireBucketWrite refuses a revocation that no CRL could tell: while the
+	// bucket cannot be written.
+	RequireBucketWrite bool
 
 	// Caller tells who sent the request that ctx belongs to.
 	Caller func(ctx context.Context) Caller
@@ -241,6 +249,7 @@ func (s *Service) resume(ctx context.Context) error {
 		}
 		for _, rec := range recs {
 			created, id = rec.CreatedAt, rec.ID
+			s.changed(rec)
 			creating := rec.Status == pca.CertificateAuthorityStatus_CREATING
 			if !creating && (rec.Status != pca.CertificateAuthorityStatus_DELETED || rec.KeyID == "") {
 				continue
@@ -273,7 +282,8 @@ type authority struct {
 	cancel context.CancelFunc // ends the making of its key; nil when none was begun
 	made   chan struct{}      // closed when that has ended
 
-	issued issuedCount
+	issued  tally // what it issued
+	revoked tally // what it revoked and has not expired
 	// access follows from rec. It is apart so that nobody waits for a change
 	// under way to be told that he may not.
 	access atomic.Pointer[access]
@@ -355,7 +365,7 @@ func (s *Service) Find(ctx context.Context, id string) (*store.CertificateAuthor
 			return rec, nil
 		}
 	}
-	return nil, pca.Errorf(pca.ResourceNotFoundException, "Could not find the certificate authority %s.", id)
+	return nil, unknownCA(id)
 }
 
 // load makes the authority of a record; of two that load at once one wins.
@@ -375,8 +385,17 @@ func (s *Service) load(ctx context.Context, rec *store.CertificateAuthority) (*a
 	if other, ok := s.authorities[rec.ID]; ok {
 		return other, nil
 	}
+	// Before anybody can find it, so that what he changes is told later.
+	s.changed(rec)
 	s.authorities[rec.ID] = a
 	return a, nil
+}
+
+// changed tells the others of a record.
+func (s *Service) changed(rec *store.CertificateAuthority) {
+	if s.Changed != nil {
+		s.Changed(rec)
+	}
 }
 
 // fill gives an authority its record and what follows from it.
@@ -441,6 +460,7 @@ func (s *Service) commit(ctx context.Context, a *authority, next *store.Certific
 	if err = write(ctx); err == nil {
 		a.rec, a.issuer = next, i
 		a.access.Store(view)
+		s.changed(next)
 		return nil
 	}
 	// Whatever is stored now, that is what counts.
@@ -448,6 +468,7 @@ func (s *Service) commit(ctx context.Context, a *authority, next *store.Certific
 		err = errors.Join(err, e)
 	} else if rec.Version != a.rec.Version {
 		err = errors.Join(err, s.fill(ctx, a, rec))
+		s.changed(a.rec)
 	}
 	if errors.Is(err, store.ErrConflict) {
 		return &pca.Error{Code: pca.ConcurrentModificationException, Message: "Another change of the certificate authority was made at the same time. Try again.", Err: err}

@@ -69,7 +69,7 @@ func (l *faultyLog) Append(ctx context.Context, ca string, r certlog.Record) (ui
 	return index, errors.Join(err, after)
 }
 
-func open(t *testing.T, dir string) *house {
+func open(t *testing.T, dir string, change ...func(*Config)) *house {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(dir, "chirograph.db"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -80,7 +80,7 @@ func open(t *testing.T, dir string) *house {
 		t.Fatal(err)
 	}
 	h := &house{db: db, dir: dir, clock: time.Now(), log: &faultyLog{Log: certlog.New(certlog.Config{Store: db})}}
-	h.Service, err = New(t.Context(), Config{
+	cfg := Config{
 		Partition: "aws", Region: "us-east-1", ServerName: "pca.example.com",
 		Records: db, Overview: db, Certificates: db, Entries: h.log, Keys: keys,
 		Caller:        func(context.Context) Caller { return Caller{Account: "123456789012"} },
@@ -92,8 +92,11 @@ func open(t *testing.T, dir string) *house {
 			defer h.mu.Unlock()
 			return h.clock
 		},
-	})
-	if err != nil {
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	if h.Service, err = New(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.close)

@@ -15,7 +15,7 @@ func (s *Service) UpdateCertificateAuthority(ctx context.Context, in *pca.Update
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.change(ctx, a, func(next *store.CertificateAuthority) (changed bool, err error) {
+	edit := func(next *store.CertificateAuthority) (changed bool, err error) {
 		switch s.status(next) {
 		case pca.CertificateAuthorityStatus_ACTIVE, pca.CertificateAuthorityStatus_DISABLED:
 		default:
@@ -29,16 +29,27 @@ func (s *Service) UpdateCertificateAuthority(ctx context.Context, in *pca.Update
 		if in.Status == "" && in.RevocationConfiguration == nil {
 			return false, pca.Errorf(pca.InvalidArgsException, "There is nothing to update. Give a Status, a RevocationConfiguration, or both.")
 		}
-		if err := checkRevocation(in.RevocationConfiguration); err != nil {
+		given, err := s.revocationOf(in.RevocationConfiguration)
+		if err != nil {
 			return false, err
 		}
-		if in.RevocationConfiguration != nil {
-			next.Revocation, changed = replaceRevocation(next.Revocation, in.RevocationConfiguration)
+		if given != nil {
+			next.Revocation, changed = replaceRevocation(next.Revocation, given)
 		}
 		if in.Status != "" && in.Status != next.Status {
 			next.Status, changed = in.Status, true
 		}
 		next.LastStateChangeAt = s.stamp()
 		return changed, nil
-	})
+	}
+	if crlOf(in.RevocationConfiguration) != nil {
+		next := *a.access.Load().rec
+		if _, err := edit(&next); err != nil {
+			return nil, err
+		}
+		if err := s.checkBucket(ctx, &next); err != nil {
+			return nil, err
+		}
+	}
+	return nil, s.change(ctx, a, edit)
 }
