@@ -78,6 +78,7 @@ func (h *house) console(api awsjson.Config) (http.Handler, error) {
 	api.Now = h.cfg.now
 	cfg := console.Config{
 		API: api, Authorities: h.cas, Records: h.db, Entries: h.db, Reports: h.reports, Inventory: h.inventory,
+		CRLs: h.lists, OCSPURL: h.ocspURL,
 		Buckets: h.bucketsFor, Link: h.reportLink,
 		Version: version(), Region: h.cfg.Region, Destination: destinationWords(h.cfg.Destination), MinInterval: h.cfg.AuditMinInterval,
 		Idle: h.cfg.ConsoleIdle, Longest: h.cfg.ConsoleSession,

@@ -97,6 +97,7 @@ func printCRLs(w io.Writer, lists []crl.List) error {
 		_, err := fmt.Fprintln(w, "The CA has no CRLs: they are off, or it has issued no certificate since they were switched on.")
 		return err
 	}
+	var failures []string
 	table := [][]string{{"CRL", "ENTRIES", "NEXT UPDATE", "WRITTEN", "STATE"}}
 	for _, l := range lists {
 		row := []string{l.URI, "", "", "", "made again " + shortTime(l.Due)}
@@ -105,7 +106,8 @@ func printCRLs(w io.Writer, lists []crl.List) error {
 		}
 		switch {
 		case l.Failure != "":
-			row[4] = l.Failure + " (" + shortTime(l.FailedAt) + ")"
+			row[4] = "failed " + shortTime(l.FailedAt)
+			failures = append(failures, l.URI+": "+l.Failure)
 		case !l.Active:
 			row[4] = "no longer renewed"
 		case l.Signed == nil:
@@ -113,7 +115,15 @@ func printCRLs(w io.Writer, lists []crl.List) error {
 		}
 		table = append(table, row)
 	}
-	return printTable(w, table)
+	if err := printTable(w, table); err != nil {
+		return err
+	}
+	for _, f := range failures {
+		if _, err := fmt.Fprintf(w, "\n%s\n", printable(f)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func shortTime(t *time.Time) string {

@@ -25,10 +25,12 @@ import (
 	"chirograph.dev/internal/bucket/local"
 	"chirograph.dev/internal/ca"
 	"chirograph.dev/internal/certlog"
+	"chirograph.dev/internal/crl"
 	"chirograph.dev/internal/iam"
 	"chirograph.dev/internal/identity"
 	"chirograph.dev/internal/inventory"
 	"chirograph.dev/internal/keystore"
+	"chirograph.dev/internal/ocsp"
 	"chirograph.dev/internal/pca"
 	"chirograph.dev/internal/server"
 	"chirograph.dev/internal/store"
@@ -51,6 +53,8 @@ type house struct {
 	reports *auditreport.Service
 	buckets *local.Service
 	people  *identity.Service
+	lists   *crl.Service
+	ocsp    *ocsp.Service
 
 	inventory *inventory.Index // nil: no console
 
@@ -68,7 +72,7 @@ type house struct {
 // openHouse opens the data folder and wires the rooms. What it opened before an
 // error is closed again.
 func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house, err error) {
-	h := &house{cfg: cfg, log: log}
+	h := &house{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close())
@@ -119,6 +123,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	if err != nil {
 		return nil, err
 	}
+	told := &publishers{}
 	h.cas, err = ca.New(ctx, ca.Config{
 		Partition: cfg.Partition, Region: cfg.Region, ServerName: serverName, MixedSubjects: cfg.MixedSubjects,
 		Records: h.db, Overview: h.db, Certificates: h.db, Entries: h.entries, Keys: h.keys,
@@ -129,6 +134,7 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 		KeyStandards:  standards, PermissionPrincipals: splitList(cfg.PermissionPrincipals),
 		StrictAWS2023: cfg.StrictPolicies, CrossAccountClassicSix: cfg.ClassicTemplates,
 		SyncValidation: cfg.SyncValidation, VisibilityDelay: cfg.VisibilityDelay,
+		CRLs: told, OCSPURL: h.ocspURL, Changed: told.changed, Revoked: told.revoked, RequireBucketWrite: cfg.RevokeRequireBucketWrite,
 		Log: log,
 		Now: cfg.now,
 	})
@@ -138,6 +144,9 @@ func openHouse(ctx context.Context, cfg serveConfig, log *slog.Logger) (_ *house
 	h.buckets, err = local.Open(local.Config{Dir: filepath.Join(h.dataDir, "buckets"), Credentials: h.people.For("s3"), Region: cfg.Region, Plain: !cfg.BucketCompression, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("opening the buckets: %w", err)
+	}
+	if err := h.openPublishers(ctx, told); err != nil {
+		return nil, err
 	}
 	if err := h.openLogs(); err != nil {
 		return nil, err
@@ -222,7 +231,7 @@ func (h *house) wire() error {
 				awsjson.Op("DescribeCertificateAuthorityAuditReport", h.describeReport),
 			},
 		},
-		AuditLog: h.logEndpoints().Route, PathRates: ofPaths(rates),
+		AuditLog: h.logEndpoints().Route, Revocation: h.lists.Route, OCSP: h.relying.OCSP, CRL: h.relying.CRL, PathRates: ofPaths(rates),
 		Query: h.queryServices(), Resource: h.resource,
 		Registry: h.registry,
 		Others:   []awsjson.Config{h.organizationsService()},
@@ -282,6 +291,8 @@ func (h *house) run(ctx context.Context) error {
 	g.Go(func() error { return h.entries.Run(ctx) })
 	g.Go(func() error { return h.logs.Run(ctx) })
 	g.Go(func() error { return h.reports.Run(ctx) })
+	g.Go(func() error { return h.lists.Run(ctx) })
+	g.Go(func() error { return h.ocsp.Run(ctx) })
 	g.Go(func() error { h.dropSegments(ctx); return nil })
 	if h.inventory != nil {
 		g.Go(func() error { h.followLogs(ctx); return nil })

@@ -61,10 +61,11 @@ func TestQuotaSetting(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]quotas{
 		"": {}, "off": {}, "aws,off": {},
-		"aws":                               {200, 100_000_000},
-		"aws,certificates-per-ca=off":       {200, 0},
-		"certificate-authorities=3":         {3, 0},
-		"aws, certificate-authorities=1000": {1000, 100_000_000},
+		"aws":                               {200, 100_000_000, 1_000_000},
+		"aws,certificates-per-ca=off":       {200, 0, 1_000_000},
+		"certificate-authorities=3":         {3, 0, 0},
+		"revoked-per-ca=5":                  {0, 0, 5},
+		"aws, certificate-authorities=1000": {1000, 100_000_000, 1_000_000},
 	} {
 		if got := must(parseQuota(text))(t); got != want {
 			t.Errorf("%q is %v, want %v", text, got, want)

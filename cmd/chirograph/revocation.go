@@ -2,15 +2,21 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"chirograph.dev/internal/crl"
 	"chirograph.dev/internal/ocsp"
+	"chirograph.dev/internal/server"
+	"chirograph.dev/internal/store"
 )
 
 // revocationConfig says how relying parties learn what is revoked (docs/revocation.md).
@@ -79,6 +85,60 @@ func (c *revocationConfig) check() error {
 	return nil
 }
 
+// publishers are those whom the CA room tells of revocations. They are made of
+// that room, so it has them before they are there.
+type publishers struct{ made atomic.Pointer[house] }
+
+// Check implements ca.CRLs.
+func (p *publishers) Check(ctx context.Context, rec *store.CertificateAuthority) error {
+	return p.made.Load().lists.Check(ctx, rec)
+}
+
+// Bind implements ca.CRLs.
+func (p *publishers) Bind(ctx context.Context, rec *store.CertificateAuthority) (list int64, uri string, err error) {
+	return p.made.Load().lists.Bind(ctx, rec)
+}
+
+// changed tells of a CA. Before they are made it is their own reading of the
+// store that tells them.
+func (p *publishers) changed(rec *store.CertificateAuthority) {
+	if h := p.made.Load(); h != nil {
+		h.lists.Changed(rec)
+		h.ocsp.Changed(rec)
+	}
+}
+
+func (p *publishers) revoked(ca string, serial []byte) {
+	if h := p.made.Load(); h != nil {
+		h.ocsp.Revoked(ca, serial)
+	}
+}
+
+// openPublishers makes the rooms of CRLs and OCSP.
+func (h *house) openPublishers(ctx context.Context, told *publishers) (err error) {
+	h.lists, err = crl.New(crl.Config{
+		Dir: filepath.Join(h.dataDir, "crl"), Records: h.db, Revocations: h.db, Authorities: h.cas,
+		Destination: h.destination, URL: h.crlURL,
+		Find: h.cas.Find, Partition: h.cfg.Partition, Region: h.cfg.Region,
+		Delay: h.cfg.CRLDelay, PartitionSize: h.cfg.CRLPartition, Deltas: h.cfg.CRLDelta,
+		Registerer: h.registry, Log: h.log, Now: h.cfg.now,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the CRLs: %w", err)
+	}
+	h.ocsp, err = ocsp.New(ctx, ocsp.Config{
+		Records: h.db, Authorities: h.cas, Keys: h.keys,
+		Validity: h.cfg.OCSPValidity, UnknownSerial: ocsp.UnknownSerial(h.cfg.OCSPUnknownSerial), CacheBytes: h.cfg.OCSPCache << 20,
+		Registerer: h.registry, Log: h.log, Now: h.cfg.now,
+	})
+	if err != nil {
+		return fmt.Errorf("opening OCSP: %w", err)
+	}
+	h.relying = server.Relying{OCSP: h.ocsp, CRL: h.lists.Mirror()}
+	told.made.Store(h)
+	return nil
+}
+
 // plainURL is a URL for relying parties, who use no TLS.
 func plainURL(u string) string {
 	if rest, ok := strings.CutPrefix(u, "https://"); ok {
@@ -96,26 +156,26 @@ func (h *house) ocspURL() string {
 }
 
 // crlURL is the URL of a CRL in certificates of CAs that have no name of their
-// own for it; private says that the bucket lets nobody read it.
+// own for it, of a key as the path of a URI has it; private says that the bucket
+// lets nobody read it.
 func (h *house) crlURL(bucket, key string, private bool) string {
-	where, path := h.where.Load(), (&url.URL{Path: key}).EscapedPath()
-	region := h.destinationRegion()
+	where, region := h.where.Load(), h.destinationRegion()
 	switch {
 	case h.cfg.CRLURL != "":
-		return strings.NewReplacer("{bucket}", bucket, "{region}", region, "{key}", path).Replace(h.cfg.CRLURL)
+		return strings.NewReplacer("{bucket}", bucket, "{region}", region, "{key}", key).Replace(h.cfg.CRLURL)
 	case h.cfg.Destination == "aws":
 		host := "s3." + region + ".amazonaws.com"
 		if strings.HasPrefix(region, "cn-") {
 			host += ".cn"
 		}
 		if strings.Contains(bucket, ".") {
-			return "http://" + host + "/" + bucket + "/" + path
+			return "http://" + host + "/" + bucket + "/" + key
 		}
-		return "http://" + bucket + "." + host + "/" + path
+		return "http://" + bucket + "." + host + "/" + key
 	case h.cfg.Destination != "embedded":
-		return plainURL(strings.TrimSuffix(h.cfg.Destination, "/")) + "/" + bucket + "/" + path
+		return plainURL(strings.TrimSuffix(h.cfg.Destination, "/")) + "/" + bucket + "/" + key
 	case private || where.Relying != "":
-		return where.forRelying() + "/crl/" + bucket + "/" + path
+		return where.forRelying() + "/crl/" + bucket + "/" + key
 	}
-	return plainURL(where.S3) + "/" + bucket + "/" + path
+	return plainURL(where.S3) + "/" + bucket + "/" + key
 }

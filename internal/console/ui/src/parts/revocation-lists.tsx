@@ -1,3 +1,4 @@
+import Alert from "@cloudscape-design/components/alert";
 import Button from "@cloudscape-design/components/button";
 import Header from "@cloudscape-design/components/header";
 import Link from "@cloudscape-design/components/link";
@@ -39,6 +40,15 @@ export function RevocationLists({ arn, of: page }: Props) {
     <SpaceBetween size="m">
       {page.error && <LoadFailure of={page} what="CRLs" />}
       <Failure error={error} header="Not every CRL was made and written" />
+      {!error &&
+        lists.map(
+          (l) =>
+            l.failure && (
+              <Alert key={l.id} type="error" header={`The CRL ${l.key} could not be made or written`}>
+                {l.failure} It is tried again every 15 minutes; <b>Publish now</b> tries at once.
+              </Alert>
+            ),
+        )}
       <Table<RevocationList>
         ariaLabels={{ tableLabel: "CRLs" }}
         items={lists}
@@ -101,12 +111,7 @@ export function RevocationLists({ arn, of: page }: Props) {
 const isComing = (l: RevocationList) => l.active && !l.failure && !!l.due && (!l.writtenAt || Date.parse(l.due) < Date.now() + 60_000);
 
 function State({ of: l }: { of: RevocationList }) {
-  if (l.failure)
-    return (
-      <StatusIndicator type="error">
-        {l.failure} ({time(l.failedAt)})
-      </StatusIndicator>
-    );
+  if (l.failure) return <StatusIndicator type="error">Failed {time(l.failedAt)}</StatusIndicator>;
   if (!l.active) return <StatusIndicator type="stopped">No longer renewed</StatusIndicator>;
   if (!l.number) return <StatusIndicator type="pending">Not made yet</StatusIndicator>;
   if (!l.writtenAt) return <StatusIndicator type="in-progress">Being written</StatusIndicator>;
