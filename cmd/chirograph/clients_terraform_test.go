@@ -342,9 +342,9 @@ func (p terraform) root(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan("configured")
-	wantCode(t, p.updateAuthority(ctx, arn, "", &types.RevocationConfiguration{CrlConfiguration: &types.CrlConfiguration{
+	wantMessage(t, p.updateAuthority(ctx, arn, "", &types.RevocationConfiguration{CrlConfiguration: &types.CrlConfiguration{
 		Enabled: aws.Bool(true), ExpirationInDays: aws.Int32(7), S3BucketName: aws.String("crl"),
-	}}), "InvalidArgsException") // not served yet, so not accepted
+	}}), "ValidationException", "Check your S3 bucket permissions and try again") // which the provider tries again for a minute
 	plan("refused")
 	if err := p.updateAuthority(ctx, arn, types.CertificateAuthorityStatusActive, nil); err != nil {
 		t.Fatal(err)

@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // rules are all rules of all operations.
@@ -70,9 +74,16 @@ func creationRules() []rule {
 			with2("Subject", m{"CommonName": "x", "CustomAttributes": []m{{"ObjectIdentifier": "2.5.4.3", "Value": "x"}}}),
 			creation("RevocationConfiguration", m{"CrlConfiguration": m{"Enabled": false, "ExpirationInDays": 7}}),
 			creation("RevocationConfiguration", m{"OcspConfiguration": m{"Enabled": false, "OcspCustomCname": "ocsp.example.com"}}))},
-		{operation: op, id: "revocation", holds: "CRLs and OCSP are refused by name until they are served, never accepted and ignored", check: refuse("InvalidArgsException", "not served",
-			creation("RevocationConfiguration", m{"CrlConfiguration": m{"Enabled": true, "ExpirationInDays": 7, "S3BucketName": "bucket"}}),
-			creation("RevocationConfiguration", m{"OcspConfiguration": m{"Enabled": true}}))},
+		{operation: op, id: "revocation", holds: "CRLs and OCSP as they are asked for, with the defaults of what is left out (R-24, R-29)", check: func(t *testing.T, w *world) {
+			s := &subject{arn: w.ok(t, op, creation("RevocationConfiguration", m{"CrlConfiguration": w.lists(), "OcspConfiguration": m{"Enabled": true}}))["CertificateAuthorityArn"].(string)}
+			got := w.describe(t, s)["RevocationConfiguration"].(m)
+			want := with(w.lists(), "CrlType", "COMPLETE", "ExpirationInDays", 7.0)
+			if !reflect.DeepEqual(got["CrlConfiguration"], want) || !reflect.DeepEqual(got["OcspConfiguration"], m{"Enabled": true}) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		}},
+		{operation: op, id: "text 4.1 of CRL buckets", holds: "`Check your S3 bucket permissions and try again`, a ValidationException, and no CA (R-23)", check: refuse("ValidationException", "Check your S3 bucket permissions and try again",
+			creation("RevocationConfiguration", m{"CrlConfiguration": m{"Enabled": true, "ExpirationInDays": 7, "S3BucketName": "no-such-bucket"}}))},
 		{operation: op, id: "error InvalidTagException", holds: "reserved prefixes and keys that are given twice (A-52, A-53)", check: refuse("InvalidTagException", "",
 			creation("Tags", []m{{"Key": "aws:x"}}), creation("Tags", []m{{"Key": "AWS:x"}}), creation("Tags", []m{{"Key": "rds:x"}}), creation("Tags", []m{{"Key": "a"}, {"Key": "a"}}))},
 		{operation: op, id: "tags", holds: "none or more than fifty in a list is a ValidationException (A-50)", check: func(t *testing.T, w *world) {
@@ -90,6 +101,19 @@ func creationRules() []rule {
 			w.refused(t, op, creation(), "LimitExceededException", "quota")
 		}},
 	}
+}
+
+// lists is a configuration of CRLs in the world's bucket.
+func (w *world) lists() m {
+	return m{"Enabled": true, "ExpirationInDays": 7, "S3BucketName": w.bucket, "S3ObjectAcl": "BUCKET_OWNER_FULL_CONTROL"}
+}
+
+// withLists is an active CA that has CRLs.
+func (w *world) withLists(t *testing.T) *subject {
+	t.Helper()
+	s := w.active(t)
+	w.ok(t, "UpdateCertificateAuthority", m{"CertificateAuthorityArn": s.arn, "RevocationConfiguration": m{"CrlConfiguration": w.lists()}})
+	return s
 }
 
 // smallWorld is a house of its own with other settings.
@@ -235,6 +259,28 @@ func errorRules() []rule {
 			w.ok(t, "RevokeCertificate", body)
 			return with(body, "RevocationReason", "SUPERSEDED")
 		}),
+		{operation: "RevokeCertificate", id: "error LimitExceededException", holds: "one certificate more than the quota of a complete CRL; none without one (R-12)", check: func(t *testing.T, _ *world) {
+			w := smallWorld(t, func(c *serveConfig) { c.Quota = "revoked-per-ca=1" })
+			s := w.withLists(t)
+			more := w.ok(t, "IssueCertificate", w.issue(t, s))["CertificateArn"].(string)
+			w.ok(t, "RevokeCertificate", m{"CertificateAuthorityArn": s.arn, "CertificateSerial": serialOf(s.leaf), "RevocationReason": "SUPERSEDED"})
+			w.refused(t, "RevokeCertificate", m{"CertificateAuthorityArn": s.arn, "CertificateSerial": serialOf(more), "RevocationReason": "SUPERSEDED"}, "LimitExceededException", "quota")
+		}},
+		{operation: "RevokeCertificate", id: "error RequestFailedException", holds: "a bucket of CRLs that cannot be written, in the strict mode alone; nothing is revoked (R-11)", check: func(t *testing.T, _ *world) {
+			for _, strict := range []bool{false, true} {
+				w := smallWorld(t, func(c *serveConfig) { c.RevokeRequireBucketWrite = strict })
+				s := w.withLists(t)
+				must(w.s3.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: &w.bucket}))(t)
+				revoke := m{"CertificateAuthorityArn": s.arn, "CertificateSerial": serialOf(s.leaf), "RevocationReason": "SUPERSEDED"}
+				if !strict {
+					w.ok(t, "RevokeCertificate", revoke)
+					continue
+				}
+				w.refused(t, "RevokeCertificate", revoke, "RequestFailedException", "bucket")
+				must(w.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &w.bucket, Policy: aws.String(grantPolicy(w.bucket))}))(t)
+				w.ok(t, "RevokeCertificate", revoke)
+			}
+		}},
 		{operation: "RevokeCertificate", id: "error InvalidRequestException", holds: "a serial number that is none, an expired certificate", check: func(t *testing.T, _ *world) {
 			w := smallWorld(t, nil)
 			s := w.active(t)
@@ -283,7 +329,12 @@ func errorRules() []rule {
 			for _, status := range []string{"CREATING", "PENDING_CERTIFICATE", "DELETED", "EXPIRED", "FAILED"} {
 				w.refused(t, "UpdateCertificateAuthority", m{"CertificateAuthorityArn": s.arn, "Status": status}, "InvalidArgsException", "")
 			}
-			w.refused(t, "UpdateCertificateAuthority", m{"CertificateAuthorityArn": s.arn, "RevocationConfiguration": m{"OcspConfiguration": m{"Enabled": true}}}, "InvalidArgsException", "not served")
+			for _, c := range []m{
+				{"OcspConfiguration": m{"Enabled": true, "OcspCustomCname": "http://ocsp.example.com"}}, {"CrlConfiguration": m{"Enabled": false, "CustomCname": "crl.example.com"}},
+				{"CrlConfiguration": with(w.lists(), "CustomCname", "crl.example.com", "CrlDistributionPointExtensionConfiguration", m{"OmitExtension": true})},
+			} {
+				w.refused(t, "UpdateCertificateAuthority", m{"CertificateAuthorityArn": s.arn, "RevocationConfiguration": c}, "InvalidArgsException", "")
+			}
 		}},
 	}
 }
@@ -291,19 +342,17 @@ func errorRules() []rule {
 // neverRules are errors of the model that this server has no case of.
 func neverRules() (list []rule) {
 	const (
-		local   = "the operation is done when it is answered; it asks nobody else"
-		revoked = "no CRL is served yet, so no bucket of one is asked or refused"
+		local  = "the operation is done when it is answered; it asks nobody else"
+		bucket = "a bucket whose policy refuses CRLs is a ValidationException with the text of 4.1 (R-23)"
 	)
 	for _, r := range []struct{ operation, code, never string }{
-		{"CreateCertificateAuthority", "InvalidPolicyException", revoked},
-		{"UpdateCertificateAuthority", "InvalidPolicyException", revoked},
+		{"CreateCertificateAuthority", "InvalidPolicyException", bucket},
+		{"UpdateCertificateAuthority", "InvalidPolicyException", bucket},
 		{"CreatePermission", "LimitExceededException", "there is one permission for a service and source account, and no quota"},
 		{"DeletePolicy", "LockoutPreventedException", "to take a policy away cannot lock the owner out (A-34)"},
 		{"DescribeCertificateAuthorityAuditReport", "InvalidArgsException", "its two members are checked by their shape: ValidationException"},
 		{"ImportCertificateAuthorityCertificate", "RequestInProgressException", "changes of a CA wait for each other; one that lost is a ConcurrentModificationException"},
-		{"RevokeCertificate", "LimitExceededException", "there is no limit of revoked certificates (5.12)"},
 		{"RevokeCertificate", "ConcurrentModificationException", "a revocation is an entry of the log, not a change of the CA's record"},
-		{"RevokeCertificate", "RequestFailedException", revoked},
 		{"CreatePermission", "RequestFailedException", local},
 		{"DeletePermission", "RequestFailedException", local},
 		{"ListPermissions", "RequestFailedException", local},
@@ -328,7 +377,6 @@ func textRules() []rule {
 		}}
 	}
 	return []rule{
-		{operation: "CreateCertificateAuthority", id: "text 4.1 of CRL buckets", holds: "`Check your S3 bucket permissions and try again`", never: "no CRL is served yet, so no bucket of one is asked; audit reports have the text for theirs"},
 		text("IssueCertificate", "PENDING_CERTIFICATE", badState, "The certificate authority is not in a valid state for issuing certificates"),
 		text("UpdateCertificateAuthority", "PENDING_CERTIFICATE", badState, "The certificate authority must be in the ACTIVE or DISABLED state to be updated"),
 		text("ListPermissions", "DELETED", badState, "The certificate authority is in the DELETED state"),
