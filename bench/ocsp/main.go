@@ -14,7 +14,6 @@ import (
 	"math/big"
 	mathrand "math/rand/v2"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -38,10 +37,11 @@ type options struct {
 	duration             time.Duration
 	certificates, cached uint64
 	connections          uint64
+	openssl              bool
 }
 
 func newProgram() *bench.Program {
-	o := options{duration: 5 * time.Second, certificates: 100_000, cached: 1000, connections: 32}
+	o := options{duration: 5 * time.Second, certificates: 100_000, cached: 1000, connections: 32, openssl: true}
 	return &bench.Program{
 		Name: "ocsp", Unit: "answers",
 		Floor: "the CPU time of GET /healthz on the same connections, which is the same HTTP server with a constant answer; for those that are signed, with that of one signature of the key by Go's library",
@@ -50,15 +50,17 @@ its own process, with a P-256 CA and an RSA-2048 CA: answers from the cache, by
 GET and by POST, and answers that are signed for a nonce about certificates that
 are chosen at random. A tenth of all certificates is revoked. The client runs on
 the same processors, so what the server's CPU time allows is told as well.
-Beside it runs openssl's responder, over an index of as many of the certificates
+Beside it runs "openssl ocsp -port", over an index of as many of the certificates
 as are in the cache, with a key of the same kind; its connections end with every
-answer. Without openssl on the path this part is left out.
+answer. For these seconds it listens on all addresses of the machine, since it
+can be told no other; --openssl=false leaves it out.
 With its defaults it takes about two minutes.`,
 		Flags: func(set *flag.FlagSet) {
 			set.DurationVar(&o.duration, "duration", o.duration, "how long each number is measured")
 			bench.Count(set, &o.certificates, "certificates", "that each CA has issued")
 			bench.Count(set, &o.cached, "cached", "how many of them are asked for in turn, so that they are in the cache")
 			bench.Count(set, &o.connections, "connections", "of the client")
+			set.BoolVar(&o.openssl, "openssl", o.openssl, "measure openssl's responder as well")
 		},
 		Check: func() error {
 			if o.certificates < 100 || o.cached < 1 || o.cached > o.certificates || o.connections < 1 {
@@ -258,8 +260,7 @@ func measure(ctx context.Context, r *bench.Run, o options, s *bench.Server, k *k
 			r.Note("the server's CPU time allows %.0f a second on the %d CPUs of this machine", 1e6/res.CPU*float64(runtime.NumCPU()), runtime.NumCPU())
 		}
 	}
-	if _, err := exec.LookPath("openssl"); err != nil {
-		r.Note("openssl is not on the path")
+	if !o.openssl {
 		return nil
 	}
 	return besideOpenSSL(ctx, r, o, k, cached, freshResult)

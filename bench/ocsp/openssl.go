@@ -44,7 +44,7 @@ func besideOpenSSL(ctx context.Context, r *bench.Run, o options, k *kind, reques
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "openssl", "ocsp", "-port", "127.0.0.1:"+port, "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "responder.pem", "-rkey", "key.pem", "-ignore_err")
+	cmd := exec.CommandContext(ctx, "openssl", append(responderArgs(), "-port", port, "-ignore_err")...)
 	var said bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &said, &said
 	if err := cmd.Start(); err != nil {
@@ -84,6 +84,11 @@ func besideOpenSSL(ctx context.Context, r *bench.Run, o options, k *kind, reques
 	}
 	r.Report(theirs)
 	return nil
+}
+
+// responderArgs are the arguments of a responder over the files of writeResponder.
+func responderArgs() []string {
+	return []string{"ocsp", "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "responder.pem", "-rkey", "key.pem"}
 }
 
 // writeResponder makes the files of a responder of openssl for a CA's name and
