@@ -204,7 +204,6 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		"many revocations":     testManyRevocations,
 		"CRLs":                 testCRLs,
 		"bound CRLs":           testBoundCRLs,
-		"many revoked":         testManyRevoked,
 		"responders":           testResponders,
 		"concurrent appends":   testConcurrentAppends,
 		"several logs":         testSeveralLogs,
