@@ -119,7 +119,7 @@ type Revocation struct {
 	Reason      uint8  // CRLReason
 
 	// What CRLs need of the certificate; written, and read by Revoked alone.
-	Serial   []byte
+	Serial   []byte // never empty
 	NotAfter time.Time
 	CRL      int64 // as in the certificate's row
 }
@@ -167,7 +167,7 @@ type CRL struct {
 	Failures int64 // to write, one after the other; 0 after a success
 	FailedAt time.Time
 	Failure  string // the last one's reason, in words
-	Version  int64  // counts calls of UpdateCRL
+	Version  int64  // counts changes, but for those by rows of certificates and revocations
 }
 
 // SignedCRL is the newest CRL of its kind that was signed, and has an entry in the log.
@@ -189,7 +189,7 @@ type SignedCRL struct {
 // store at commit. A CRL that somebody else changed since (Version) is an
 // ErrConflict of the row.
 type SignedCRLRow struct {
-	CRL   *CRL // with Base or Delta, Due and Failures as they are to be; Version as it was read
+	CRL   *CRL // with Base or Delta, Due and Failures as they are to be; Version as it was read, counted up by the commit
 	Delta bool
 }
 
