@@ -180,6 +180,7 @@ func (a authority) report(t *testing.T, bucket string, format types.AuditReportR
 // row is a row of a JSON report with every member that may stand in it.
 type row struct {
 	AwsAccountID   string  `json:"awsAccountId"`
+	Service        string  `json:"requestedByServicePrincipal"`
 	CertificateArn string  `json:"certificateArn"`
 	Serial         string  `json:"serial"`
 	Subject        string  `json:"subject"`
