@@ -304,6 +304,11 @@ func readConditions(h http.Header, prefix string, o *object) error {
 	}
 	e := errorf("NotModified", "Not Modified")
 	e.header = http.Header{"Etag": {`"` + o.etag + `"`}, "Last-Modified": {modified.UTC().Format(http.TimeFormat)}}
+	for _, name := range [...]string{"Cache-Control", "Expires"} { // RFC 9110 15.4.5
+		if v := o.headers.Get(strings.ToLower(name)); v != "" {
+			e.header.Set(name, v)
+		}
+	}
 	return e
 }
 
