@@ -292,6 +292,12 @@ func (h *consoleHost) routes(t *testing.T) http.Handler {
 	route("bucket", func(ctx context.Context, in map[string]string) (any, error) {
 		return h.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(in["bucket"])})
 	})
+	// issue has a CA sign a certificate now.
+	route("issue", func(ctx context.Context, in map[string]string) (any, error) {
+		ca := authority{h.instance, in["ca"], &acmpca.CreateCertificateAuthorityInput{CertificateAuthorityConfiguration: &types.CertificateAuthorityConfiguration{SigningAlgorithm: types.SigningAlgorithmSha256withecdsa}}}
+		arn, err := ca.issue(ctx, newCSR(t, newKey(t), in["name"]), nil)
+		return map[string]string{"serial": serialOf(arn)}, err
+	})
 	// policy reads the policy of a bucket, grant lets CAs write there, detach removes it.
 	route("policy", func(ctx context.Context, in map[string]string) (any, error) {
 		out, err := h.s3.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: aws.String(in["bucket"])})

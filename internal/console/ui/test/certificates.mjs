@@ -122,9 +122,12 @@ export default [
       await see(page, "The revocation configuration is updated");
       await see(page, /\/ocsp$/);
 
-      await page.goto(place(hostile, "?tab=certificates"));
-      await table(page).getByRole("row").filter({ hasText: "svg" }).getByRole("link").click();
+      const { serial } = await host("issue", { ca: hostile, name: "fresh.example.com" });
+      await page.goto(place(hostile, `/certificates/${serial}`));
+      await see(page, "CRL distribution points");
       await press(page, "Revoke");
+      await page.getByRole("dialog").getByRole("button", { name: /Reason/ }).click();
+      await page.getByRole("option", { name: /^Superseded/ }).click();
       await page.getByRole("dialog").getByRole("textbox").fill("revoke");
       await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
       await see(page, "The certificate is revoked");
