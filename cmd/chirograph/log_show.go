@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -66,7 +67,7 @@ func showEntry(index uint64, b []byte) (*shownEntry, error) {
 	case certlog.TypeRevoke:
 		s.Issued, s.Reason = &e.IssueIndex, rendering.Reason(e.Reason)
 	case certlog.TypeCRL:
-		s.NextUpdate, s.Covered, s.Number = second(int64(e.NextUpdate)), &e.Covered, hex.EncodeToString(e.Number)
+		s.NextUpdate, s.Covered, s.Number = second(int64(e.NextUpdate)), &e.Covered, new(big.Int).SetBytes(e.Number).String()
 	}
 	switch e.Type {
 	case certlog.TypeGenesis, certlog.TypeSign, certlog.TypeCRL:

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/hex"
+	"math/big"
 	"fmt"
 	"slices"
 	"strconv"
@@ -114,7 +115,7 @@ func event(index uint64, e *certlog.Entry) Event {
 		out.Type, out.Label = "REVOKE", "Certificate revoked"
 		out.Detail, out.Serial = rendering.Reason(e.Reason), rendering.Serial(e.Serial)
 	case certlog.TypeCRL:
-		out.Type, out.Label, out.Detail = "CRL", "CRL signed", "Number "+hex.EncodeToString(e.Number)+", of the first "+strconv.FormatUint(e.Covered, 10)+" entries"
+		out.Type, out.Label, out.Detail = "CRL", "CRL signed", "Number "+new(big.Int).SetBytes(e.Number).String()+", of the first "+strconv.FormatUint(e.Covered, 10)+" entries"
 	case certlog.TypeSign:
 		out.Type, out.Label, out.Detail = "SIGN", "The CA's key signed "+label, "SHA-256 "+hex.EncodeToString(e.Digest[:])
 		switch label {

@@ -93,11 +93,11 @@ export function RevocationLists({ arn, of: page }: Props) {
                 <span className="value">{l.uri}</span>
               ),
           },
-          { id: "state", header: "State", minWidth: 220, cell: (l) => <State of={l} /> },
+          { id: "state", header: "State", minWidth: 275, cell: (l) => <State of={l} /> },
           { id: "entries", header: "Entries", minWidth: 90, cell: (l) => count(l.entries ?? null) },
-          { id: "number", header: "Number", minWidth: 140, cell: (l) => l.number ?? "–" },
           { id: "this", header: "This update", minWidth: 205, cell: (l) => time(l.thisUpdate) },
           { id: "next", header: "Next update", minWidth: 205, cell: (l) => time(l.nextUpdate) },
+          { id: "number", header: "Number", minWidth: 140, cell: (l) => l.number ?? "–" },
           { id: "size", header: "Size", minWidth: 90, cell: (l) => (l.bytes === undefined ? "–" : bytes(l.bytes)) },
           { id: "kind", header: "Certificates", minWidth: 160, cell: (l) => `${l.partitioned ? `${count(l.certificates)} of a partition` : "All"}${l.active && !l.open ? ", closed" : ""}` },
           { id: "due", header: "Made again", minWidth: 205, cell: (l) => (l.active ? time(l.due) : "–") },
