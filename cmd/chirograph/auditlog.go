@@ -41,7 +41,6 @@ func (h *house) openLogs() error {
 	if h.logs, err = auditlog.New(cfg); err != nil {
 		return err
 	}
-	h.registry = prometheus.NewRegistry()
 	return h.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pca_log_refused", Help: "Logs that take no entries because their store is not what it was.",
 	}, func() float64 { return float64(h.entries.CountRefused()) }))

@@ -30,8 +30,9 @@ var errMoved = errors.New("the CRL's record or its CA changed while it was made"
 // What failed is recorded and reported here; the error is for those who asked.
 func (s *Service) tend(ctx context.Context, c *store.CRL, force bool) error {
 	err := s.renewed(ctx, c.CA, c.ID, force)
+	_, reported := errors.AsType[*failure](err)
 	switch {
-	case err == nil, ctx.Err() != nil:
+	case err == nil, reported, ctx.Err() != nil:
 	case errors.Is(err, errMoved):
 		s.rest(listID{c.CA, c.ID}, s.cfg.Now().Add(look))
 	default:
