@@ -107,7 +107,7 @@ func TestRevocationInTime(t *testing.T) {
 	if still, _ := one.listed(t); still.Number.Cmp(before.Number) != 0 {
 		t.Error("the bucket took a list that it refuses")
 	}
-	if code, stdout, stderr := command(t, "crl", "list", "--data-dir", s.DataDir, "--ca", root.arn); code != exitOK || !strings.Contains(stdout, "Failed to write CRL to S3. Check your S3 bucket permissions.") {
+	if code, stdout, stderr := command(t, "crl", "list", "--data-dir", s.DataDir, "--ca", root.arn); code != exitOK || !strings.Contains(stdout, "Permission error with your S3 bucket 'crls'.") {
 		t.Errorf("crl list: exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	must(s.s3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &b, Policy: aws.String(grantPolicy(b))}))(t)
