@@ -15,6 +15,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -74,7 +75,8 @@ func (w *world) pick() (arn string, ok bool) {
 // and reporting, kills it with SIGKILL, and starts it again; round after round
 // on one data folder. After each restart a report must list every certificate
 // and every revocation that was acknowledged, with unique serials; every report
-// object in the bucket must be whole; and every accepted report must end.
+// object in the bucket must be whole; every accepted report must end; and the
+// CRLs that were published meanwhile must be readings of the log.
 func TestCrash(t *testing.T) {
 	rounds := roundsOr(t, quickRounds)
 	dir := t.TempDir()
@@ -86,10 +88,15 @@ func TestCrash(t *testing.T) {
 	w := &world{issued: map[string]bool{}, revoked: map[string]string{}, reports: map[string]string{}}
 
 	s.start(t)
-	caARN, err := s.MakeCA(t.Context())
-	if err == nil {
-		err = s.MakeBucket(t.Context(), bucketName)
+	if err := s.MakeBucket(t.Context(), bucketName); err != nil {
+		t.Fatal(err)
 	}
+	caARN, err := s.MakeRoot(t.Context(), types.KeyAlgorithmEcPrime256v1, types.SigningAlgorithmSha256withecdsa, &types.RevocationConfiguration{
+		CrlConfiguration: &types.CrlConfiguration{
+			Enabled: aws.Bool(true), ExpirationInDays: aws.Int32(7), S3BucketName: aws.String(bucketName), S3ObjectAcl: types.S3ObjectAclBucketOwnerFullControl,
+		},
+		OcspConfiguration: &types.OcspConfiguration{Enabled: aws.Bool(true)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +115,9 @@ func TestCrash(t *testing.T) {
 		s.kill(t)
 		cancel()
 		load.Wait()
+		if round%3 == 2 {
+			s.fsck(t)
+		}
 
 		s.start(t)
 		check(t, s, w, caARN)
@@ -116,6 +126,7 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	s.kill(t)
+	s.fsck(t)
 	t.Logf("%d rounds: %d certificates, %d revocations, %d reports acknowledged; none lost; %d reports proved themselves", rounds, len(w.issued), len(w.revoked), w.ended, w.proven)
 }
 
@@ -156,6 +167,16 @@ func (s *server) kill(t *testing.T) {
 	t.Helper()
 	if err := s.Kill(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// fsck checks the folder as a kill left it: also that CRLs that were published,
+// and what OCSP would answer, are what the log says.
+func (s *server) fsck(t *testing.T) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), s.binary, "fsck", "--data-dir", s.dir).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte(" 1 CRLs")) {
+		t.Errorf("fsck: %v\n%s", err, out)
 	}
 }
 
