@@ -147,7 +147,7 @@ type Result struct {
 	Certificates uint64    `json:"certificates"`
 	Revocations  uint64    `json:"revocations"`
 	Reports      uint64    `json:"reports"`
-	CRLs         uint64    `json:"crls"`
+	CRLs         uint64    `json:"crls"` // that are kept up to date
 	Findings     []Finding `json:"findings"`
 }
 

@@ -132,7 +132,9 @@ func (l *logCheck) lists(ctx context.Context) error {
 			if s.Number == 0 {
 				continue
 			}
-			n++
+			if c.Active {
+				n++
+			}
 			newest = max(newest, int64(s.Index))
 			if err := l.list(ctx, c, s); err != nil {
 				if err := l.unreadable(ctx, l.ca, ClassCRL, err); err != nil {
