@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 )
 
 // client sends requests over connections that it keeps, with as little work of
@@ -16,6 +17,8 @@ type client struct {
 	address string
 	free    chan *conn
 }
+
+const answerWithin = 30 * time.Second
 
 // conn is a connection; r is nil while it is closed.
 type conn struct {
@@ -52,6 +55,9 @@ func (c *client) do(ctx context.Context, request []byte, check func(body []byte)
 }
 
 func (c *conn) exchange(request []byte, check func(body []byte) error) (kept bool, err error) {
+	if err := c.SetDeadline(time.Now().Add(answerWithin)); err != nil {
+		return false, err
+	}
 	if _, err := c.Write(request); err != nil {
 		return false, err
 	}
