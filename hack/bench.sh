@@ -28,6 +28,7 @@ measure() {
 
 measure issue issue
 measure revoke revoke
+measure ocsp ocsp
 measure lookup lookup --certificates "100k,$sizes"
 measure search search --certificates "$sizes"
 measure start start --certificates "100k,$sizes"
