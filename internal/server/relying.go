@@ -47,5 +47,5 @@ func isOCSP(r *http.Request, path string, read bool) bool {
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		return err == nil && kind == "application/ocsp-request"
 	}
-	return read && strings.HasPrefix(path, "/M") && r.Header.Get("X-Amz-Target") == "" && r.Header.Get("Authorization") == ""
+	return read && strings.HasPrefix(strings.TrimLeft(path, "/"), "M") && r.Header.Get("X-Amz-Target") == "" && r.Header.Get("Authorization") == ""
 }
