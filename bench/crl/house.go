@@ -202,7 +202,7 @@ func (h *house) deltaWith(ctx context.Context, entries uint64) (uint64, error) {
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

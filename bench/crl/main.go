@@ -66,7 +66,7 @@ func measure(ctx context.Context, r *bench.Run, o options, binary string, n uint
 		return err
 	}
 	// Now and then none is found that can be revoked; so there are some more.
-	if err := (bench.Seeding{DataDir: data, CA: arn, Certificates: n + n/2, Revoked: 0.75}).Run(ctx); err != nil {
+	if err := (bench.Seeding{DataDir: data, CA: arn, Certificates: n + 2*n/3, Revoked: 0.75}).Run(ctx); err != nil {
 		return err
 	}
 	h, err := openHouse(ctx, data, arn, false)

@@ -91,6 +91,7 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 	}
 	// A delta is of no use before the list that it adds to is there.
 	if err == nil && s.cfg.Deltas && !c.Base.WrittenAt.IsZero() {
+		begun = time.Now() // how often the base is made follows from latest, and not from what it takes
 		if p.delta || c.Delta.BaseNumber != c.Base.Number {
 			err = s.make(ctx, &a, c, true)
 		}
