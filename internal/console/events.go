@@ -3,8 +3,8 @@ package console
 import (
 	"context"
 	"encoding/hex"
-	"math/big"
 	"fmt"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"

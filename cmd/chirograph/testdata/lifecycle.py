@@ -150,7 +150,8 @@ assert pca.list_certificate_authorities(ResourceOwner="OTHER_ACCOUNTS")["Certifi
 
 # Switched off and on, deleted and restored.
 refused("InvalidStateException", pca.delete_certificate_authority, **ca)
-refused("InvalidArgsException", pca.update_certificate_authority, **ca, RevocationConfiguration={"OcspConfiguration": {"Enabled": True}})
+refused("InvalidArgsException", pca.update_certificate_authority, **ca, RevocationConfiguration={"OcspConfiguration": {"Enabled": True, "OcspCustomCname": "http://ocsp.example.com"}})
+pca.update_certificate_authority(**ca, RevocationConfiguration={"OcspConfiguration": {"Enabled": True}})
 pca.update_certificate_authority(**ca, RevocationConfiguration={"CrlConfiguration": {"Enabled": False}})
 pca.update_certificate_authority(**ca, Status="DISABLED")
 text = refused("InvalidStateException", pca.issue_certificate, **ca, Csr=request, SigningAlgorithm="SHA256WITHRSA", Validity={"Type": "DAYS", "Value": 1})

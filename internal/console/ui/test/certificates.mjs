@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { accessible, check, heading, host, narrow, note, place, press, same, see, signedIn, tableOf, world } from "./harness.mjs";
 
 const { admin } = world.keys;
-const { issuing, fleet, hostile } = world.authorities;
+const { issuing, fleet, hostile, quiet } = world.authorities;
 
 const table = (page) => tableOf(page, "Certificates");
 const search = (page) => page.getByLabel("Find certificates by subject or serial number");
@@ -107,7 +107,7 @@ export default [
     "CRLs and OCSP: switched on, a bucket that refuses, a revocation, the list that has it",
     async () => {
       await host("bucket", { bucket: "revocation-lists" });
-      const page = await signedIn(admin, place(hostile, "?tab=revocation"));
+      const page = await signedIn(admin, place(quiet, "?tab=revocation"));
       await see(page, "CRL distribution");
       await press(page, "Edit");
       await page.getByRole("checkbox", { name: /^Activate CRL/ }).check();
@@ -122,8 +122,8 @@ export default [
       await see(page, "The revocation configuration is updated");
       await see(page, /\/ocsp$/);
 
-      const { serial } = await host("issue", { ca: hostile, name: "fresh.example.com" });
-      await page.goto(place(hostile, `/certificates/${serial}`));
+      const { serial } = await host("issue", { ca: quiet, name: "fresh.example.com" });
+      await page.goto(place(quiet, `/certificates/${serial}`));
       await see(page, "CRL distribution points");
       await press(page, "Revoke");
       await page.getByRole("dialog").getByRole("button", { name: /Reason/ }).click();
@@ -132,7 +132,7 @@ export default [
       await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
       await see(page, "The certificate is revoked");
 
-      await page.goto(place(hostile, "?tab=revocation"));
+      await page.goto(place(quiet, "?tab=revocation"));
       await press(page, "Publish now");
       await see(page, "The CRLs are made and written");
       const list = tableOf(page, "CRLs").getByRole("row").filter({ hasText: "/crl/revocation-lists/crl/" });

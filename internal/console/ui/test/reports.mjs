@@ -8,7 +8,7 @@ const { issuing, fleet, root, hostile, delayed } = world.authorities;
 
 const choose = (page, answer) => page.getByRole("radio", { name: answer, exact: true }).check();
 const format = (page, name) => page.getByRole("radio", { name: new RegExp(`^${name}`) }).check();
-const generate = (page) => page.getByRole("button", { name: "Generate audit report", exact: true }).click();
+const generate = (page) => page.getByRole("main").getByRole("button", { name: "Generate audit report", exact: true }).click();
 
 async function chooseBucket(page, name) {
   await page.getByRole("button", { name: /^S3 bucket/ }).click();
