@@ -104,7 +104,7 @@ func openHouse(ctx context.Context, data, arn string, deltas bool) (h *house, er
 // serve makes the lists' service, as a start of the server does.
 func (h *house) serve(deltas bool) (err error) {
 	h.lists, err = crl.New(crl.Config{
-		Dir: h.dir(), Records: h.db, Revocations: h.db, Authorities: h.cas, Deltas: deltas, Log: h.log,
+		Dir: h.dir(), Records: h.db, Revocations: h.db, Authorities: h.cas, CAs: h.db.CAs, Deltas: deltas, Log: h.log,
 		URL: func(bucket, key string, _ bool) string { return "http://127.0.0.1/" + bucket + "/" + key },
 		Destination: func(_ context.Context, account, arn string) (*bucket.Client, error) {
 			return bucket.New(bucket.Config{Transport: h.buckets.Transport(bucket.Principal(account, arn)), Owner: h.buckets.Transport(owner(h.account))})

@@ -149,7 +149,8 @@ func (s *Service) arrange(rec *store.CertificateAuthority, lists []*store.CRL, n
 			if c.Bucket == cfg.S3BucketName {
 				next.ACL = aclOf(cfg)
 			}
-			if !c.Active || c.Partitioned != next.Partitioned || c.Days != next.Days || c.ACL != next.ACL {
+			made := c.Base.Number > 0 && c.Base.Certificate > 0
+			if !c.Active || c.Partitioned != next.Partitioned || c.Days != next.Days || c.ACL != next.ACL || made && c.Base.Certificate != rec.Installed {
 				renew(&next, now)
 			} else if again && (c.Certificates > 0 || c.Base.Number > 0) {
 				next.Due = now

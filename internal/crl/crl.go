@@ -48,6 +48,8 @@ type Revocations interface {
 	Revoked(ctx context.Context, ca string, crl int64, lo, hi uint64, yield func(r *store.Revoked) error) error
 	// PruneRevoked forgets, for Revoked alone, certificates that expired before.
 	PruneRevoked(ctx context.Context, ca string, before time.Time) error
+	// RestoreRevoked undoes PruneRevoked.
+	RestoreRevoked(ctx context.Context, ca string) error
 	LogHead(ctx context.Context, ca string) (certlog.Head, error)
 }
 
@@ -72,9 +74,13 @@ type Config struct {
 	// already, as the path of a URI has it.
 	URL func(bucket, key string, private bool) string
 	// Find gives the record of the CA with an id, whoever owns it, for Route;
-	// gone: ResourceNotFoundException. Partition and Region are those of ARNs.
-	Find              func(ctx context.Context, id string) (*store.CertificateAuthority, error)
-	Partition, Region string
+	// gone: ResourceNotFoundException.
+	Find func(ctx context.Context, id string) (*store.CertificateAuthority, error)
+	// CAs gives all CAs by time of creation and ID, those after the given ones; of
+	// all accounts when account is empty.
+	CAs func(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)
+
+	Partition, Region string // of ARNs
 
 	Delay         time.Duration // from a revocation to its list, at least
 	PartitionSize int64         // certificates bound to a partition; 0: DefaultPartitionSize

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,8 +36,8 @@ func TestComplete(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, complete)
 	h.settle()
-	if h.all() != nil {
-		t.Fatal("there is a list without a certificate")
+	if lists := h.all(); len(lists) != 1 || lists[0].Base.Number != 0 {
+		t.Fatal("a list is made without a certificate")
 	}
 	h.issue(90 * day)
 	h.tick()
@@ -657,6 +658,148 @@ func TestCrash(t *testing.T) {
 			t.Errorf("%s: the same list: %t", s.name, same)
 		}
 	}
+}
+
+// TestStart: what a CA became before a crash, and nobody told of.
+func TestStart(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, complete)
+	cert := h.issue(90 * day)
+	h.settle()
+	crash := func(change func(*ca.Authority)) {
+		h.pass(time.Minute)
+		h.Service = nil
+		h.change(change)
+		h.open()
+		h.settle()
+	}
+	h.Service = nil
+	h.install()
+	h.open()
+	h.settle()
+	if c := h.all()[0]; c.Base.Certificate != 2 {
+		t.Errorf("under the CA's new name: %+v", c)
+	}
+	crash(func(a *ca.Authority) { a.Record.Revocation.CrlConfiguration = &pca.CrlConfiguration{} })
+	if c := h.all()[0]; c.Active {
+		t.Errorf("off: %+v", c)
+	}
+	h.revoke(cert, 1)
+	crash(func(a *ca.Authority) {
+		a.Record.Revocation.CrlConfiguration = configured(pca.CrlConfiguration{CustomPath: "other"})
+	})
+	for _, c := range h.all() {
+		h.has(c, false, cert)
+	}
+}
+
+// TestClock: once the log is recovered from a clock that was ahead, nothing
+// waits for that time, and nothing is lost that had expired by it.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, complete)
+	revoked := []*store.Certificate{h.issue(30 * day)}
+	h.settle()
+	h.revoke(revoked[0], 1)
+	h.pass(time.Minute)
+	h.settle()
+	for what, wrong := range map[string]func(){
+		"made":    func() { h.settle(); h.pass(4 * day); h.settle() },
+		"failed":  func() { h.down(true); h.settle(); h.down(false) },
+		"revoked": func() {},
+	} {
+		right := h.clock()
+		h.pass(400 * day)
+		cert := h.issue(3000 * day)
+		h.revoke(cert, 1)
+		revoked = append([]*store.Certificate{cert}, revoked...)
+		wrong()
+		h.pass(right.Add(day / 4).Sub(h.clock()))
+		recovery := certlog.Entry{Type: certlog.TypeRecovery, Time: h.clock().UnixMilli(), Label: []byte("test"), Extra: []byte("key")}
+		b, err := recovery.Append(nil)
+		if err == nil {
+			_, err = h.log.Recover(t.Context(), testCA, certlog.Record{Entry: b})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.open()
+		h.settle()
+		c := h.all()[0]
+		if list := h.read(c, false); list.ThisUpdate.After(h.clock()) || c.Failures != 0 {
+			t.Errorf("%s: from %s on at %s: %+v", what, list.ThisUpdate, h.clock(), c)
+		}
+		h.has(c, false, revoked...)
+	}
+}
+
+// TestSamePlace: of two lists that are one object the older one is not written last.
+func TestSamePlace(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, complete)
+	cert := h.issue(90 * day)
+	h.settle()
+	h.pass(time.Minute)
+	h.revoke(cert, 1)
+	slow, on := make(chan struct{}), make(chan struct{})
+	var put atomic.Bool
+	h.mu.Lock()
+	h.broken = func(r *http.Request) bool {
+		if r.Method == http.MethodPut && put.CompareAndSwap(false, true) {
+			close(slow)
+			<-on
+		}
+		return false
+	}
+	h.mu.Unlock()
+	var older, newer sync.WaitGroup
+	h.follow(t.Context(), &older)
+	<-slow
+	h.configure(pca.CrlConfiguration{CustomCname: "crl.example.com"})
+	h.pass(time.Minute)
+	h.follow(t.Context(), &newer)
+	newer.Wait()
+	close(on)
+	older.Wait()
+	h.settle()
+	if lists := h.all(); len(lists) != 2 || lists[0].Active {
+		t.Fatalf("%+v", lists)
+	}
+	h.has(h.all()[1], false, cert)
+}
+
+// TestHanging: a CA with many lists whose bucket does not answer keeps no other
+// CA waiting.
+func TestHanging(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, complete)
+	h.settle()
+	var lists []*store.CRL
+	for id := int64(2); id < 400; id++ {
+		key := fmt.Sprint(id, ".crl")
+		lists = append(lists, &store.CRL{CA: testCA, ID: id, Name: "x", Key: key, Bucket: testBucket, URI: key, Days: 7, Partitioned: true, Active: true, Certificates: 1, NotAfter: h.clock().Add(day), Due: h.clock()})
+	}
+	other := &store.CRL{CA: "99999999-2222-3333-4444-555555555555", ID: 1, Active: true, Days: 7, Due: h.clock().Add(time.Second)}
+	if err := h.db.AddCRLs(t.Context(), append(lists, other), nil); err != nil {
+		t.Fatal(err)
+	}
+	h.pass(time.Minute)
+	ctx, end := context.WithCancel(t.Context())
+	h.Service.cfg.Destination = func(ctx context.Context, _, _ string) (*bucket.Client, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	var work sync.WaitGroup
+	h.follow(ctx, &work)
+	for looked := false; !looked; {
+		c, err := h.db.CRL(t.Context(), other.CA, other.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		looked = !c.Active // its CA is gone
+	}
+	end()
+	work.Wait()
 }
 
 // TestBuildFails: what cannot be made is told of and tried again, not at every

@@ -113,6 +113,12 @@ func newHouse(t *testing.T, crl pca.CrlConfiguration, change ...func(*house)) *h
 		Dir: filepath.Join(dir, "crl"), Records: h.db, Revocations: h.db, Authorities: h, Log: discard, Now: h.clock,
 		URL:  func(bucket, key string, _ bool) string { return "http://127.0.0.1/" + bucket + "/" + key },
 		Find: func(context.Context, string) (*store.CertificateAuthority, error) { return h.record(), nil },
+		CAs: func(_ context.Context, _ string, _ time.Time, after string, _ int) (all []*store.CertificateAuthority, err error) {
+			if rec := h.record(); after == "" && rec != nil {
+				all = append(all, rec)
+			}
+			return all, nil
+		},
 		Destination: func(_ context.Context, account, arn string) (*bucket.Client, error) {
 			return bucket.New(bucket.Config{Transport: h.wire(h.buckets.Transport(bucket.Principal(account, arn))), Owner: h.wire(h.owner)})
 		},

@@ -135,7 +135,7 @@ func (s *Service) Publish(ctx context.Context, id string) error {
 }
 
 func (s *Service) publish(ctx context.Context, c *store.CRL) error {
-	id := listID{c.CA, c.ID}
+	id := spotOf(c)
 	if err := s.take(ctx, id); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,10 +47,12 @@ type Service struct {
 	making  sync.Mutex           // one list is made at a time, for the processors' and the disk's sake
 	pruned  map[string]time.Time // by CA; making is held
 
+	loaded bool // all CAs were looked at since the start
+
 	mu      sync.Mutex
 	cas     map[string]*authority
 	changed map[string]*store.CertificateAuthority // to be reconciled
-	work    map[listID]*worker
+	work    map[spot]*worker
 }
 
 // authority is what is known of a CA's lists. mu is held while they are changed.
@@ -63,12 +66,16 @@ type authority struct {
 	number int64 // the last CRL number that was given out
 }
 
-type listID struct {
+// spot is where lists are of which one at a time is worked on: of two that have
+// the same place one after the other the older one must not be written last.
+type spot struct {
 	ca string
-	id int64
+	place
 }
 
-// worker is who makes and writes one list.
+func spotOf(c *store.CRL) spot { return spot{c.CA, placeOf(c)} }
+
+// worker is who makes and writes the list of a spot.
 type worker struct {
 	busy  bool
 	ready chan struct{} // closed when busy ends
@@ -90,8 +97,8 @@ func New(cfg Config) (*Service, error) {
 		cfg.Log = slog.Default()
 	}
 	switch {
-	case cfg.Dir == "" || cfg.Records == nil || cfg.Revocations == nil || cfg.Authorities == nil || cfg.Destination == nil || cfg.URL == nil:
-		return nil, errors.New("crl: Config lacks a Dir, Records, Revocations, Authorities, Destination or URL")
+	case cfg.Dir == "" || cfg.Records == nil || cfg.Revocations == nil || cfg.Authorities == nil || cfg.Destination == nil || cfg.URL == nil || cfg.CAs == nil:
+		return nil, errors.New("crl: Config lacks a Dir, Records, Revocations, Authorities, Destination, URL or CAs")
 	case cfg.Delay < 0 || cfg.Delay > latest:
 		return nil, fmt.Errorf("crl: a delay of %s: it is from 0 to %s", cfg.Delay, latest)
 	case cfg.PartitionSize < 0 || cfg.Retry < 0:
@@ -112,7 +119,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, wake: make(chan struct{}, 1), pruned: map[string]time.Time{},
-		cas: map[string]*authority{}, changed: map[string]*store.CertificateAuthority{}, work: map[listID]*worker{},
+		cas: map[string]*authority{}, changed: map[string]*store.CertificateAuthority{}, work: map[spot]*worker{},
 	}
 	if s.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, err
@@ -144,8 +151,66 @@ func (s *Service) awake() {
 	}
 }
 
+// loadAll has the lists of all CAs looked at: what a former process did not get
+// to, and what it put off by a clock that was ahead.
+func (s *Service) loadAll(ctx context.Context) error {
+	const page = 100
+	var created time.Time
+	var id string
+	for {
+		recs, err := s.cfg.CAs(ctx, "", created, id, page)
+		if err != nil {
+			return err
+		}
+		for _, rec := range recs {
+			created, id = rec.CreatedAt, rec.ID
+			s.Changed(rec)
+			if err := s.retime(ctx, rec.ID); err != nil {
+				return err
+			}
+		}
+		if len(recs) < page {
+			return nil
+		}
+	}
+}
+
+// retime has the lists of a CA looked at that wait for the time of a clock that
+// was ahead. Its log takes entries again only after a recovery, and a start.
+func (s *Service) retime(ctx context.Context, id string) error {
+	lists, err := s.lists(ctx, id)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	if slices.ContainsFunc(lists, func(c *store.CRL) bool { return c.Base.Since.After(now.Add(store.ClockSkew)) }) {
+		// By that clock certificates had expired that have not.
+		if err := s.cfg.Revocations.RestoreRevoked(ctx, id); err != nil {
+			return err
+		}
+	}
+	for _, c := range lists {
+		if !c.Active || c.Due.IsZero() || !c.Due.After(now) || !c.FailedAt.After(now) && !c.ChangedAt.After(now) && !ahead(c, now) {
+			continue
+		}
+		if err := s.update(ctx, id, c.ID, func(c *store.CRL) { c.Due = now }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // follow begins what is due now.
 func (s *Service) follow(ctx context.Context, lists *sync.WaitGroup) {
+	if !s.loaded {
+		if err := s.loadAll(ctx); err != nil {
+			if ctx.Err() == nil {
+				s.cfg.Log.ErrorContext(ctx, "looking for CAs with CRLs failed; it is tried again", "error", err)
+			}
+			return
+		}
+		s.loaded = true
+	}
 	s.mu.Lock()
 	changed := s.changed
 	s.changed = map[string]*store.CertificateAuthority{}
@@ -174,33 +239,37 @@ func (s *Service) follow(ctx context.Context, lists *sync.WaitGroup) {
 	// Those that rest or are worked on may be the first; so many more are looked at.
 	limit := 256 + len(s.work)
 	s.mu.Unlock()
-	due, err := s.cfg.Records.DueCRLs(ctx, now, limit)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.cfg.Log.ErrorContext(ctx, "looking for CRLs that are due failed; it is tried again", "error", err)
-		}
-		return
-	}
-	for _, c := range due {
-		id := listID{c.CA, c.ID}
-		if busy >= atOnce {
+	// The first may also be many of one CA, which has to wait for its bucket.
+	for more := true; more; limit *= 4 {
+		due, err := s.cfg.Records.DueCRLs(ctx, now, limit)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.cfg.Log.ErrorContext(ctx, "looking for CRLs that are due failed; it is tried again", "error", err)
+			}
 			return
 		}
-		if of[c.CA] >= atOnceOfCA || !s.begin(id, now) {
-			continue
+		more = len(due) == limit
+		for _, c := range due {
+			id := spotOf(c)
+			if busy >= atOnce {
+				return
+			}
+			if of[c.CA] >= atOnceOfCA || !s.begin(id, now) {
+				continue
+			}
+			of[c.CA]++
+			busy++
+			lists.Go(func() {
+				defer s.end(id)
+				s.tend(ctx, c, false)
+			})
 		}
-		of[c.CA]++
-		busy++
-		lists.Go(func() {
-			defer s.end(id)
-			s.tend(ctx, c, false)
-		})
 	}
 }
 
 // begin makes the caller the one who works on a list; false when somebody does,
 // or when it rests.
-func (s *Service) begin(id listID, now time.Time) bool {
+func (s *Service) begin(id spot, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.work[id]
@@ -216,7 +285,7 @@ func (s *Service) begin(id listID, now time.Time) bool {
 }
 
 // take waits until the caller is the one who works on a list.
-func (s *Service) take(ctx context.Context, id listID) error {
+func (s *Service) take(ctx context.Context, id spot) error {
 	for {
 		s.mu.Lock()
 		w := s.work[id]
@@ -239,7 +308,7 @@ func (s *Service) take(ctx context.Context, id listID) error {
 	}
 }
 
-func (s *Service) end(id listID) {
+func (s *Service) end(id spot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.work[id]
@@ -248,7 +317,7 @@ func (s *Service) end(id listID) {
 }
 
 // rest keeps a list from being looked at before a time.
-func (s *Service) rest(id listID, until time.Time) {
+func (s *Service) rest(id spot, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.work[id].after = until

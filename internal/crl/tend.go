@@ -34,10 +34,10 @@ func (s *Service) tend(ctx context.Context, c *store.CRL, force bool) error {
 	switch {
 	case err == nil, reported, ctx.Err() != nil:
 	case errors.Is(err, errMoved):
-		s.rest(listID{c.CA, c.ID}, s.cfg.Now().Add(look))
+		s.rest(spotOf(c), s.cfg.Now().Add(look))
 	default:
 		// Records cannot be read or written: nothing can be recorded.
-		s.rest(listID{c.CA, c.ID}, s.cfg.Now().Add(time.Minute))
+		s.rest(spotOf(c), s.cfg.Now().Add(time.Minute))
 		s.cfg.Log.ErrorContext(ctx, "working on a CRL failed; it is tried again", "ca", c.CA, "bucket", c.Bucket, "key", c.Key, "error", err)
 	}
 	return err
@@ -67,14 +67,14 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 	case !c.Open && c.Certificates > 0 && !c.NotAfter.After(now):
 		return s.retire(ctx, a.Record.ARN, c)
 	}
-	failed := c.Failures > 0 && now.Before(c.FailedAt.Add(s.cfg.Retry))
+	failed := c.Failures > 0 && now.Before(c.FailedAt.Add(s.cfg.Retry)) && !now.Before(c.FailedAt.Add(-store.ClockSkew))
 	if failed && c.Failure == reasonBuild && !force {
-		s.rest(listID{id, list}, c.FailedAt.Add(s.cfg.Retry))
+		s.rest(spotOf(c), c.FailedAt.Add(s.cfg.Retry))
 		return nil
 	}
 	p := s.plan(c, &a, now)
 	if p.rest.After(now) && !force {
-		s.rest(listID{id, list}, p.rest)
+		s.rest(spotOf(c), p.rest)
 		return nil
 	}
 	p.base = p.base || force
@@ -100,7 +100,7 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 		}
 	}
 	if p.base || p.delta {
-		s.rest(listID{id, list}, s.cfg.Now().Add(min(max(pause, restFactor*time.Since(begun)), latest)))
+		s.rest(spotOf(c), s.cfg.Now().Add(min(max(pause, restFactor*time.Since(begun)), latest)))
 	}
 	if failure, ok := errors.AsType[*failure](err); ok {
 		return s.failed(ctx, &a, c, failure)
@@ -133,8 +133,7 @@ func (s *Service) plan(c *store.CRL, a *ca.Authority, now time.Time) (p plan) {
 	validity := time.Duration(c.Days) * 24 * time.Hour
 	half := c.Base.NextUpdate.Add(-validity / 2)
 	p.next = half
-	// A nextUpdate further away than it can be is of a time when the clock was wrong.
-	if !half.After(now) || c.Base.NextUpdate.After(now.Add(validity+store.ClockSkew)) {
+	if !half.After(now) || ahead(c, now) {
 		p.base = true
 		return p
 	}
@@ -148,8 +147,10 @@ func (s *Service) plan(c *store.CRL, a *ca.Authority, now time.Time) (p plan) {
 	if c.RevokeIndex == 0 || c.RevokeIndex < c.Base.Covered {
 		return p
 	}
-	soon := c.ChangedAt.Add(s.cfg.Delay)
-	late := c.ChangedAt.Add(latest)
+	soon, late := c.ChangedAt.Add(s.cfg.Delay), c.ChangedAt.Add(latest)
+	if c.ChangedAt.After(now.Add(store.ClockSkew)) {
+		soon, late = now, now
+	}
 	switch {
 	case !s.cfg.Deltas || c.Delta.BaseNumber != c.Base.Number:
 		p.base, p.changed, p.rest = true, true, soon
@@ -161,6 +162,12 @@ func (s *Service) plan(c *store.CRL, a *ca.Authority, now time.Time) (p plan) {
 		p.next = earlier(p.next, late)
 	}
 	return p
+}
+
+// ahead tells whether a list has a nextUpdate further away than it can be: of a
+// time when the clock was wrong.
+func ahead(c *store.CRL, now time.Time) bool {
+	return c.Base.NextUpdate.After(now.Add(time.Duration(c.Days)*24*time.Hour + store.ClockSkew))
 }
 
 func earlier(a, b time.Time) time.Time {

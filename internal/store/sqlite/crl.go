@@ -285,7 +285,7 @@ func insertRevokedBytes(c *conn, ca string, r *store.Revoked) error {
 	for _, v := range []uint64{r.RevokeIndex, uint64(r.CRL), uint64(r.NotAfter), uint64(r.Time), uint64(r.Reason)} {
 		b = binary.AppendUvarint(b, v)
 	}
-	_, err := c.exec("INSERT INTO crl_entry (ca, revoke_idx, crl, bytes) VALUES (?, ?, ?, ?)", ca, int64(r.RevokeIndex), r.CRL, append(b, r.Serial...))
+	_, err := c.exec("INSERT INTO crl_entry (ca, revoke_idx, crl, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", ca, int64(r.RevokeIndex), r.CRL, append(b, r.Serial...))
 	return err
 }
 
@@ -379,6 +379,31 @@ func (db *DB) PruneRevoked(ctx context.Context, ca string, before time.Time) err
 		return fmt.Errorf("forgetting expired certificates of CA %s: %w", ca, err)
 	}
 	return nil
+}
+
+// RestoreRevoked undoes PruneRevoked for a CA. Nothing else is written
+// meanwhile.
+func (db *DB) RestoreRevoked(ctx context.Context, ca string) error {
+	if err := db.write(ctx, func(c *conn) error { return listRevoked(c, ca) }); err != nil {
+		return fmt.Errorf("listing the revoked certificates of CA %s: %w", ca, err)
+	}
+	return nil
+}
+
+// listRevoked lists for CRLs all that a CA revoked. Certificates have no index by
+// entry: it looks at all of them.
+func listRevoked(c *conn, ca string) error {
+	// CROSS JOIN is taken in this order. In the order of their key the rows are
+	// appended to full pages, each of which is written once.
+	r, err := c.query(`SELECT v.revoke_idx, c.serial, c.not_after, v.time, v.reason, c.crl
+		FROM certificate c CROSS JOIN revocation v ON v.ca = c.ca AND v.issue_idx = c.idx WHERE c.ca = ? ORDER BY v.revoke_idx`, ca)
+	if err != nil {
+		return err
+	}
+	for err == nil && r.next() {
+		err = insertRevokedBytes(c, ca, &store.Revoked{RevokeIndex: uint64(r.int(0)), Serial: r.blob(1), NotAfter: r.int(2), Time: r.int(3), Reason: uint8(r.int(4)), CRL: r.int(5)})
+	}
+	return errors.Join(err, r.close())
 }
 
 // insertResponder stores the responder certificate that the entry at index issued.

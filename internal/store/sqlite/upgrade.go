@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -97,8 +96,7 @@ func upgradeKeys(c *conn) error {
 }
 
 // upgradeRevoked lists the revocations of format 4 for CRLs. None of the
-// certificates is bound to one. Certificates have no index by entry: where CAs
-// revoked, it looks at all of their certificates, once.
+// certificates is bound to one.
 func upgradeRevoked(c *conn) error {
 	var cas []string
 	r, err := c.query("SELECT DISTINCT ca FROM revocation")
@@ -112,23 +110,9 @@ func upgradeRevoked(c *conn) error {
 		return err
 	}
 	for _, ca := range cas {
-		if err := upgradeRevokedOf(c, ca); err != nil {
+		if err := listRevoked(c, ca); err != nil {
 			return fmt.Errorf("revocations of CA %s: %w", ca, err)
 		}
 	}
 	return nil
-}
-
-func upgradeRevokedOf(c *conn, ca string) error {
-	// CROSS JOIN is taken in this order. In the order of their key the rows are
-	// appended to full pages, each of which is written once.
-	r, err := c.query(`SELECT v.revoke_idx, c.serial, c.not_after, v.time, v.reason
-		FROM certificate c CROSS JOIN revocation v ON v.ca = c.ca AND v.issue_idx = c.idx WHERE c.ca = ? ORDER BY v.revoke_idx`, ca)
-	if err != nil {
-		return err
-	}
-	for err == nil && r.next() {
-		err = insertRevokedBytes(c, ca, &store.Revoked{RevokeIndex: uint64(r.int(0)), Serial: r.blob(1), NotAfter: r.int(2), Time: r.int(3), Reason: uint8(r.int(4))})
-	}
-	return errors.Join(err, r.close())
 }

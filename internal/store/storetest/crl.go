@@ -28,6 +28,7 @@ type CRLs interface {
 type Revoked interface {
 	Revoked(ctx context.Context, ca string, crl int64, lo, hi uint64, yield func(r *store.Revoked) error) error
 	PruneRevoked(ctx context.Context, ca string, before time.Time) error
+	RestoreRevoked(ctx context.Context, ca string) error
 	Responders(ctx context.Context, ca string, after time.Time) ([]*store.Responder, error)
 }
 
@@ -340,6 +341,14 @@ func testManyRevoked(t *testing.T, e Engine, records []certlog.Record) {
 	}
 	if got := read(); len(got) != left || left == 0 || left == n {
 		t.Errorf("%d revocations left, not %d", len(got), left)
+	}
+	for range 2 {
+		if err := e.RestoreRevoked(t.Context(), ca); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(); len(got) != n {
+			t.Errorf("%d revocations again", len(got))
+		}
 	}
 	stop := errors.New("enough")
 	if err := e.Revoked(t.Context(), ca, 0, 0, math.MaxUint64, func(*store.Revoked) error { return stop }); !errors.Is(err, stop) {
