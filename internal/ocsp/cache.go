@@ -17,6 +17,7 @@ type answer struct {
 	label     label
 	issuer    *issuer
 	responder *responder
+	from      time.Time // thisUpdate; it lies ahead after the clock was turned back
 	refresh   time.Time // it is to be made anew from then on: half of its period
 	until     time.Time // nextUpdate
 
@@ -32,7 +33,7 @@ type answer struct {
 func newAnswer(body []byte, produced time.Time, p period) *answer {
 	sum := sha1.Sum(body)
 	return &answer{
-		body: body, refresh: p.from.Add(p.to.Sub(p.from) / 2), until: p.to,
+		body: body, from: p.from, refresh: p.from.Add(p.to.Sub(p.from) / 2), until: p.to,
 		length:   []string{strconv.Itoa(len(body))},
 		etag:     []string{`"` + hex.EncodeToString(sum[:]) + `"`},
 		modified: []string{produced.UTC().Format(http.TimeFormat)},

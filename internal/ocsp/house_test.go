@@ -43,6 +43,7 @@ type house struct {
 	ca   *ca.Service
 	db   *sqlite.DB
 	keys *keystore.Store
+	dir  string // of keys
 	cfg  Config
 	http *httptest.Server
 	mu   sync.Mutex
@@ -57,11 +58,8 @@ func newHouse(t *testing.T, partition string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := keystore.Open(keystore.Config{Dir: filepath.Join(dir, "keys"), MasterKey: keystore.MasterKey{1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &house{db: db, keys: keys, now: time.Now()}
+	h := &house{db: db, dir: filepath.Join(dir, "keys"), now: time.Now()}
+	keys := h.openKeys(t)
 	h.cfg = Config{Records: db, Authorities: h, Keys: keys, Now: h.clock}
 	h.ca, err = ca.New(t.Context(), ca.Config{
 		Partition: partition, Region: "us-east-1", ServerName: "test",
@@ -85,6 +83,15 @@ func newHouse(t *testing.T, partition string) *house {
 		db.Close()
 	})
 	return h
+}
+
+func (h *house) openKeys(t *testing.T) *keystore.Store {
+	t.Helper()
+	var err error
+	if h.keys, err = keystore.Open(keystore.Config{Dir: h.dir, MasterKey: keystore.MasterKey{1}}); err != nil {
+		t.Fatal(err)
+	}
+	return h.keys
 }
 
 // open makes the Service anew, as after a start of the server.

@@ -129,7 +129,7 @@ func (s *Service) find(ctx context.Context, q *request) (*answer, error) {
 	}
 	a := s.cache.get(q.one[0].content)
 	now := s.cfg.Now()
-	if a == nil || !now.Before(a.until) || a.responder.revoked.Load() {
+	if a == nil || now.Before(a.from) || !now.Before(a.until) || a.responder.revoked.Load() {
 		return s.fresh(ctx, q)
 	}
 	// What became of the CA since it was signed counts.
@@ -286,13 +286,14 @@ func (q *request) fromBase64(text string) bool {
 }
 
 // fromShortened reads a request whose text lacks n slashes beside others that
-// stand at the index from or behind it.
+// stand at the index from or behind it. All the guesses at a long one would cost
+// more than a signature.
 func (q *request) fromShortened(text string, from, n int) bool {
-	const atMost, among = 2, 12
+	const atMost, among, longest = 2, 12, 512
 	switch {
 	case n == 0:
 		return q.fromBase64(text)
-	case n > atMost || strings.Count(text, "/") > among:
+	case n > atMost || len(text) > longest || strings.Count(text, "/") > among:
 		return false
 	}
 	for at := from; at < len(text); at++ {

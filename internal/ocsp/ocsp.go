@@ -7,6 +7,7 @@ package ocsp
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -196,12 +197,16 @@ func (s *Service) fresh(ctx context.Context, q *request) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.waiting.Add(1) > maxWaiting {
-		s.waiting.Add(-1)
-		return nil, errLater
+	// Those of use to one client leave places for those that all are given.
+	alone, most := q.many != nil || q.nonce != nil, int64(maxWaiting)
+	if alone {
+		most = maxWaiting / 2
 	}
 	defer s.waiting.Add(-1)
-	if q.many != nil || q.nonce != nil {
+	if s.waiting.Add(1) > most {
+		return nil, errLater
+	}
+	if alone {
 		return s.answer(ctx, q, i, "")
 	}
 	// Many ask for the same at once when an answer expires or was dropped. The one
@@ -239,11 +244,71 @@ func (s *Service) findIssuer(ctx context.Context, q *request, now time.Time) (fo
 // answer decides and signs. It begins again when a certificate was revoked
 // meanwhile.
 func (s *Service) answer(ctx context.Context, q *request, i *issuer, key string) (*answer, error) {
+	const tries = 16
+	for range tries {
+		a, err := s.tryAnswer(ctx, q, i, key)
+		if errors.Is(err, errNoResponder) {
+			_, err = s.responderOf(ctx, i, s.cfg.Now())
+		}
+		if a != nil || err != nil {
+			return a, err
+		}
+	}
+	return nil, errLater
+}
+
+// tryAnswer is one try of answer; nil when a certificate was revoked meanwhile. It
+// decides when it is its turn to sign: while many are revoked, what it decided
+// before it waited would often be of the past. Nobody's turn is spent on waiting
+// for a responder to be made: errNoResponder.
+func (s *Service) tryAnswer(ctx context.Context, q *request, i *issuer, key string) (*answer, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, errLater
+	}
+	defer func() { <-s.slots }()
 	ca := i.authority.rec.Load().ID
 	ids := q.certIDs()
 	singles := make([]single, len(ids))
 	before := make([]uint64, len(ids))
-	var r *responder
+	signed := false
+	for n, id := range ids {
+		before[n] = s.epoch(ca, id.magnitude()).Load()
+		singles[n] = single{id, Status{State: NeverIssued}}
+		if number := id.magnitude(); number != nil {
+			status, err := s.Status(ctx, ca, number)
+			if err != nil {
+				return nil, err
+			}
+			singles[n].status = status
+		}
+		state := singles[n].status.State
+		signed = signed || state == Good || state == Revoked || state == NeverIssued && s.cfg.UnknownSerial != Unauthorized
+	}
+	// Beside certificates that something is known of, the others are unknown.
+	if !signed {
+		return nil, unauthorized
+	}
+	now, r := s.cfg.Now(), i.responder.Load()
+	if !r.usable(now) {
+		return nil, errNoResponder
+	}
+	p := s.periodAt(now, r, i)
+	if !p.to.After(now) {
+		return nil, unauthorized
+	}
+	began := time.Now()
+	body, err := s.build(r, now, p, singles, q.nonce)
+	s.signing.Observe(time.Since(began).Seconds())
+	if err != nil {
+		return nil, err
+	}
+	a := newAnswer(body, now, p)
+	a.issuer, a.responder, a.label = i, r, several
+	if len(singles) == 1 {
+		a.label = labelOf(singles[0].status.State, s.cfg.UnknownSerial)
+	}
 	current := func() bool {
 		for n, id := range ids {
 			if s.epoch(ca, id.magnitude()).Load() != before[n] {
@@ -252,68 +317,16 @@ func (s *Service) answer(ctx context.Context, q *request, i *issuer, key string)
 		}
 		return !r.revoked.Load()
 	}
-	const tries = 16
-	for range tries {
-		signed := false
-		for n, id := range ids {
-			before[n] = s.epoch(ca, id.magnitude()).Load()
-			singles[n] = single{id, Status{State: NeverIssued}}
-			if number := id.magnitude(); number != nil {
-				status, err := s.Status(ctx, ca, number)
-				if err != nil {
-					return nil, err
-				}
-				singles[n].status = status
-			}
-			state := singles[n].status.State
-			signed = signed || state == Good || state == Revoked || state == NeverIssued && s.cfg.UnknownSerial != Unauthorized
-		}
-		// Beside certificates that something is known of, the others are unknown.
-		if !signed {
-			return nil, unauthorized
-		}
-		now := s.cfg.Now()
-		var err error
-		if r, err = s.responderOf(ctx, i, now); err != nil {
-			return nil, err
-		}
-		p := s.periodAt(now, r, i)
-		if !p.to.After(now) {
-			return nil, unauthorized
-		}
-		body, err := s.sign(ctx, r, now, p, singles, q.nonce)
-		if err != nil {
-			return nil, err
-		}
-		a := newAnswer(body, now, p)
-		a.issuer, a.responder, a.label = i, r, several
-		if len(singles) == 1 {
-			a.label = labelOf(singles[0].status.State, s.cfg.UnknownSerial)
-		}
-		// What was never issued may be issued the next moment.
-		if key == "" || singles[0].status.State == NeverIssued {
-			if current() {
-				return a, nil
-			}
-			continue
-		}
-		a.key = key
-		if s.cache.put(a, current) {
+	// What was never issued may be issued the next moment.
+	if key == "" || singles[0].status.State == NeverIssued {
+		if current() {
 			return a, nil
 		}
+		return nil, nil
 	}
-	return nil, errLater
-}
-
-// sign is build when it is its turn.
-func (s *Service) sign(ctx context.Context, r *responder, now time.Time, p period, singles []single, nonce []byte) ([]byte, error) {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, errLater
+	a.key = key
+	if s.cache.put(a, current) {
+		return a, nil
 	}
-	defer func() { <-s.slots }()
-	began := time.Now()
-	defer func() { s.signing.Observe(time.Since(began).Seconds()) }()
-	return s.build(r, now, p, singles, nonce)
+	return nil, nil
 }

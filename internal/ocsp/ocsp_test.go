@@ -251,7 +251,15 @@ func TestHTTP(t *testing.T) {
 		got, header := h.post(t, body)
 		wantCode(t, what, got, header, malformedRequest)
 	}
-	for _, path := range []string{"/", "/ocsp", "/MEow", "/" + strings.Repeat("M/", 2000), "/%2%", "/" + merged + merged} {
+	// Slashes that were left out are not guessed in what no client sends by GET.
+	long := ""
+	for n := byte(0); !strings.Contains(long, "//"); n++ {
+		value := append(make([]byte, 512+int(n)), 0xff, 0xff, 0xff)
+		value = append([]byte{0x30, 0x82, 2, n + 12, 6, 3, 0x2a, 3, 5, 4, 0x82, 2, n + 3}, value...)
+		long = base64.StdEncoding.EncodeToString(c.ask(query{serials: [][]byte{serial}, extension: value}))
+	}
+	long = "/" + strings.ReplaceAll(long, "//", "/")
+	for _, path := range []string{"/", "/ocsp", "/MEow", "/" + strings.Repeat("M/", 2000), "/%2%", "/" + merged + merged, long} {
 		resp, err := http.Get(h.http.URL + strings.ReplaceAll(path, "%2%", "%25"))
 		if err != nil {
 			t.Fatal(err)
@@ -668,6 +676,58 @@ func TestResponders(t *testing.T) {
 	}
 }
 
+// TestTurnedClock: a clock that was weeks ahead for a while spoils nothing.
+func TestTurnedClock(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "aws")
+	c := h.p256(t)
+	ask := func(nonce []byte) {
+		t.Helper()
+		body, _ := h.post(t, c.ask(query{serials: [][]byte{c.cert.Serial}, nonce: nonce}))
+		if r := c.parse(t, body); r.ThisUpdate.After(h.clock()) || r.ProducedAt.After(h.clock()) || r.Certificate.NotBefore.After(h.clock()) {
+			t.Errorf("at %v: %+v", h.clock(), r)
+		}
+	}
+	ask([]byte("n"))
+	h.pass(10 * day)
+	ask(nil)
+	h.pass(-10 * day)
+	ask(nil)
+	h.pass(40 * day)
+	for _, a := range h.known() { // destroys the key of the first responder
+		if err := h.tend(t.Context(), a); err != nil {
+			t.Error(err)
+		}
+	}
+	h.pass(-40 * day)
+	ask(nil)
+	ask([]byte("n"))
+}
+
+// TestDamagedKey: a responder whose key is lost or damaged has a successor.
+func TestDamagedKey(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "aws")
+	c := h.p256(t)
+	for n, spoil := range []func(file string) error{
+		func(file string) error { return os.Truncate(file, 20) },
+		os.Remove,
+		func(string) error { return nil },
+	} {
+		body, _ := h.post(t, c.ask(query{serials: [][]byte{c.cert.Serial}}))
+		c.parse(t, body)
+		rows, err := h.db.Responders(t.Context(), c.id, time.Time{})
+		if err != nil || len(rows) != n+1 {
+			t.Fatalf("%d responders: %v", len(rows), err)
+		}
+		if err := spoil(filepath.Join(h.dir, rows[0].KeyID+".key")); err != nil {
+			t.Fatal(err)
+		}
+		h.cfg.Keys = h.openKeys(t)
+		h.open(t)
+	}
+}
+
 // TestGenerations has a CA whose certificate is renewed, with the same name and
 // with another one.
 func TestGenerations(t *testing.T) {
@@ -753,13 +813,58 @@ func TestRevocationIsSeen(t *testing.T) {
 	wg.Wait()
 }
 
-// TestOverload answers tryLater when too much waits, but not what is cached.
+// TestTurn: what is revoked while an answer waits for its turn is in it, and no
+// signature was for nothing.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "aws")
+	c := h.p256(t)
+	registry := prometheus.NewRegistry()
+	h.cfg.Registerer = registry
+	h.open(t)
+	serial := c.issue(t, 90)
+	h.post(t, c.ask(query{serials: [][]byte{c.cert.Serial}}))
+	for range cap(h.slots) {
+		h.slots <- struct{}{}
+	}
+	var body []byte
+	var wg sync.WaitGroup
+	wg.Go(func() { body, _ = h.post(t, c.ask(query{serials: [][]byte{serial}})) })
+	for h.waiting.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	c.revoke(t, serial, pca.RevocationReason_SUPERSEDED)
+	for range cap(h.slots) {
+		<-h.slots
+	}
+	wg.Wait()
+	if got := states(t, body); got != "a1" {
+		t.Errorf("states %s", got)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if n := f.GetMetric()[0].GetHistogram().GetSampleCount(); f.GetName() == "pca_ocsp_sign_duration_seconds" && n != 2 {
+			t.Errorf("%d signatures for two answers", n)
+		}
+	}
+}
+
+// TestOverload answers tryLater when too much waits, but not what is cached. What
+// only one client can use is refused first.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "aws")
 	c := h.p256(t)
 	a, b := c.issue(t, 90), c.issue(t, 90)
+	h.waiting.Store(maxWaiting / 2)
 	h.post(t, c.ask(query{serials: [][]byte{a}}))
+	for what, q := range map[string]query{"a nonce": {serials: [][]byte{a}, nonce: []byte("n")}, "two": {serials: [][]byte{a, b}}} {
+		body, header := h.post(t, c.ask(q))
+		wantCode(t, what, body, header, tryLater)
+	}
 	h.waiting.Store(maxWaiting)
 	body, _ := h.post(t, c.ask(query{serials: [][]byte{a}}))
 	c.parse(t, body)

@@ -30,8 +30,11 @@ const (
 	makeWithin = time.Minute // of a responder, whatever became of the request
 )
 
-// errLater says that it may be otherwise in a moment.
-var errLater = errors.New("not now")
+var (
+	// errLater says that it may be otherwise in a moment.
+	errLater       = errors.New("not now")
+	errNoResponder = errors.New("no responder can be used")
+)
 
 // responder is a responder certificate and its key.
 type responder struct {
@@ -98,7 +101,7 @@ func (s *Service) findResponder(ctx context.Context, i *issuer, now time.Time) (
 		}
 		key, err := s.cfg.Keys.Signer(ctx, row.KeyID)
 		switch {
-		case revoked != nil || errors.Is(err, keystore.ErrNotFound):
+		case revoked != nil || errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrCorrupt):
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("finding the key of a responder of CA %s: %w", row.CA, err)
@@ -239,6 +242,7 @@ func (s *Service) tend(ctx context.Context, a *authority) error {
 	gone := rec.Status == pca.CertificateAuthorityStatus_DELETED && rec.RestorableUntil.IsZero()
 	var errs []error
 	for n := len(a.responders) - 1; n >= 0 && (gone || !now.Before(a.responders[n].NotAfter)); n-- {
+		a.dropResponder(a.responders[n].Serial) // the clock may be turned back
 		if err := s.cfg.Keys.Delete(ctx, a.responders[n].KeyID); err != nil && !errors.Is(err, keystore.ErrNotFound) {
 			errs = append(errs, fmt.Errorf("destroying the key of an expired responder: %w", err))
 			break
@@ -262,7 +266,8 @@ func (s *Service) tend(ctx context.Context, a *authority) error {
 	return errors.Join(errs...)
 }
 
-// dropResponder ends the use of a responder whose certificate is revoked.
+// dropResponder ends the use of a responder whose certificate is revoked, or whose
+// key goes.
 func (a *authority) dropResponder(serial []byte) {
 	for _, i := range *a.issuers.Load() {
 		if r := i.responder.Load(); r != nil && bytes.Equal(r.row.Serial, serial) {
