@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -800,6 +801,90 @@ func TestHanging(t *testing.T) {
 	}
 	end()
 	work.Wait()
+}
+
+// TestSettings goes through settings and starts in any order: every certificate
+// has its list, which lists it when it is revoked, and says that it is that of
+// the certificate.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		h := newHouse(t, complete, func(h *house) {
+			h.cfg.PartitionSize, h.cfg.Deltas = 3, seed%2 == 1
+		})
+		h.bucket("other-bucket")
+		type party struct {
+			*store.Certificate
+			list    *store.CRL
+			revoked bool
+		}
+		var parties []*party
+		pick := func(texts ...string) string { return texts[random.IntN(len(texts))] }
+		on := func() {
+			h.configure(pca.CrlConfiguration{
+				S3BucketName: pick(testBucket, "other-bucket"), CustomPath: pick("", "", "path"), CustomCname: pick("", "a.example.com", "b.example.com"),
+				CrlType: pca.CrlType(pick("COMPLETE", "PARTITIONED")), S3ObjectAcl: pca.S3ObjectAcl(pick("PUBLIC_READ", "BUCKET_OWNER_FULL_CONTROL")), ExpirationInDays: 1 + random.Int32N(7),
+			})
+		}
+		for range 120 {
+			switch n := random.IntN(20); {
+			case n < 4:
+				on()
+			case n < 5:
+				h.change(func(a *ca.Authority) { a.Record.Revocation.CrlConfiguration = &pca.CrlConfiguration{} })
+			case n < 7:
+				h.open()
+			case n < 8:
+				h.install()
+			case n < 10:
+				h.tick()
+			case n < 12:
+				h.pass(time.Duration(random.IntN(60)) * time.Hour)
+			case n < 14 && len(parties) > 0:
+				if p := parties[random.IntN(len(parties))]; !p.revoked && p.NotAfter.After(h.clock()) {
+					p.revoked = true
+					h.revoke(p.Certificate, 1)
+				}
+			default:
+				p := &party{Certificate: h.issue(time.Duration(5+random.IntN(60)) * day)}
+				if p.CRL != 0 {
+					c, err := h.db.CRL(t.Context(), testCA, p.CRL)
+					if err != nil {
+						t.Fatal(err)
+					}
+					p.list = c
+					parties = append(parties, p)
+				}
+			}
+		}
+		on()
+		h.settle()
+		lists := h.all()
+		for _, p := range parties {
+			if !p.NotAfter.After(h.clock()) {
+				continue
+			}
+			i := slices.IndexFunc(lists, func(c *store.CRL) bool { return c.Active && placeOf(c) == placeOf(p.list) })
+			if i < 0 {
+				t.Errorf("%d: the list of %x, %s, is not kept", seed, p.Serial, p.list.URI)
+				continue
+			}
+			if point := h.read(lists[i], false).DistributionPoint; point != "" && point != p.list.URI || (point == "") != !lists[i].Partitioned {
+				t.Errorf("%d: %x has %s, and the list there %s", seed, p.Serial, p.list.URI, point)
+			}
+			if lists[i].Certificates > 3 && lists[i].Name != "" {
+				t.Errorf("%d: %d certificates in a partition", seed, lists[i].Certificates)
+			}
+			listed := h.serials(lists[i], false)
+			if h.cfg.Deltas {
+				listed = append(listed, h.serials(lists[i], true)...)
+			}
+			if slices.Contains(listed, fmt.Sprintf("%x", p.Serial)) != p.revoked {
+				t.Errorf("%d: of %x, revoked: %t, %s lists %v", seed, p.Serial, p.revoked, p.list.URI, listed)
+			}
+		}
+	}
 }
 
 // TestBuildFails: what cannot be made is told of and tried again, not at every
