@@ -152,6 +152,9 @@ func (s *Service) arrange(rec *store.CertificateAuthority, lists []*store.CRL, n
 			made := c.Base.Number > 0 && c.Base.Certificate > 0
 			if !c.Active || c.Partitioned != next.Partitioned || c.Days != next.Days || c.ACL != next.ACL || made && c.Base.Certificate != rec.Installed {
 				renew(&next, now)
+				if needed[at] > 0 { // be it by certificates of another list, whose place this one takes
+					next.Due = now
+				}
 			} else if again && (c.Certificates > 0 || c.Base.Number > 0) {
 				next.Due = now
 			}
