@@ -260,6 +260,7 @@ func (s *Service) follow(ctx context.Context, lists *sync.WaitGroup) {
 			of[c.CA]++
 			busy++
 			lists.Go(func() {
+				defer s.awake() // there may be more than are worked on at a time
 				defer s.end(id)
 				s.tend(ctx, c, false)
 			})
