@@ -182,6 +182,11 @@ func (l *logCheck) list(ctx context.Context, c *store.CRL, s *store.SignedCRL) e
 	if !found {
 		l.findAt(l.ca, ClassCRL, s.Index, "%s is said to be recorded here, and is not", name)
 	}
+	// A list that is to be made anew became another one, or is kept again: its file
+	// and object may be those of another list, which had its place meanwhile.
+	if c.Base.Certificate == 0 {
+		return nil
+	}
 	if err := l.listFile(ctx, c, s, name); err != nil {
 		return err
 	}
@@ -232,9 +237,6 @@ func (l *logCheck) listFile(ctx context.Context, c *store.CRL, s *store.SignedCR
 	}
 	if err != nil {
 		return err
-	}
-	if s.Certificate == 0 { // it is to be made anew: the list became another one, or is kept again
-		return nil
 	}
 	if err := l.listHead(ctx, c, s, list, name); err != nil {
 		return err
