@@ -114,6 +114,9 @@ func printCRLs(w io.Writer, lists []crl.List) error {
 			row[4] = "not made yet"
 		}
 		table = append(table, row)
+		if d := l.Delta; d != nil {
+			table = append(table, []string{l.DeltaURI, "+" + strconv.FormatUint(d.Entries, 10), shortTime(&d.NextUpdate), shortTime(d.WrittenAt), "delta"})
+		}
 	}
 	if err := printTable(w, table); err != nil {
 		return err

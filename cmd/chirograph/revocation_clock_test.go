@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -165,5 +168,50 @@ func TestRevocationInTime(t *testing.T) {
 	root.makeCRLs(t)
 	if list, _ := two.listed(t); list.Number.Cmp(last.Number) <= 0 {
 		t.Errorf("the number %v after %v", list.Number, last.Number)
+	}
+}
+
+// TestDeltaCRL: OpenSSL learns of a revocation from a delta CRL that it finds by
+// its base's.
+func TestDeltaCRL(t *testing.T) {
+	t.Parallel()
+	s := serveHouse(t, func(c *serveConfig) { c.CRLDelta = true })
+	dir := t.TempDir()
+	root := s.root(t)
+	root.publish(t, types.CrlConfiguration{ExpirationInDays: aws.Int32(7), S3BucketName: aws.String(s.publicBucket(t, "crls"))})
+	ca, one, two := root.own(t, dir, "root"), root.party(t, dir, "one", nil), root.party(t, dir, "two", nil)
+	root.makeCRLs(t)
+	s.pass(6 * time.Second) // beyond the pause between two lists
+	if err := root.revoke(t, one.serial(), types.RevocationReasonKeyCompromise); err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSuffix(one.CRLDistributionPoints[0], ".crl") + "-delta.crl"
+	var delta []byte
+	eventually(t, "the delta", func() bool {
+		_, delta = fetched(t, http.MethodGet, url, "", nil)
+		list, err := x509.ParseRevocationList(delta)
+		return err == nil && slices.Equal(serialsOf(list), []string{one.serial()})
+	})
+	base := one.named(t)
+	if list := must(x509.ParseRevocationList(base))(t); len(list.RevokedCertificateEntries) != 0 || !bytes.Contains(base, []byte(url)) {
+		t.Errorf("the base has %v, and is to refer to %s", serialsOf(list), url)
+	}
+	alone, both := filepath.Join(dir, "base.pem"), filepath.Join(dir, "both.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: base})
+	write(t, alone, text)
+	write(t, both, slices.Concat(text, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: delta})))
+	for _, c := range []struct {
+		ok   bool
+		want string
+		more []string
+	}{
+		{true, "one.pem: OK", []string{"-CRLfile", alone, one.file}},
+		{false, "certificate revoked", []string{"-CRLfile", both, "-extended_crl", "-use_deltas", one.file}},
+		{true, "two.pem: OK", []string{"-CRLfile", both, "-extended_crl", "-use_deltas", two.file}},
+	} {
+		tool(t, c.ok, []string{c.want}, "openssl", append([]string{"verify", "-crl_check", "-CAfile", ca.file}, c.more...)...)
+	}
+	if code, stdout, stderr := command(t, "crl", "list", "--data-dir", s.DataDir, "--ca", root.arn); code != exitOK || !strings.Contains(stdout, url) {
+		t.Errorf("crl list: %d %s%s", code, stdout, stderr)
 	}
 }

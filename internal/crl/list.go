@@ -47,6 +47,7 @@ type List struct {
 	Certificates int64      `json:"certificates"`
 	*Signed                 // the newest one; nil: none was made
 	Delta        *Signed    `json:"delta,omitempty"`
+	DeltaURI     string     `json:"deltaURI,omitempty"`
 	Due          *time.Time `json:"due,omitempty"`
 	Failure      string     `json:"failure,omitempty"`
 	FailedAt     *time.Time `json:"failedAt,omitempty"`
@@ -87,6 +88,9 @@ func (s *Service) List(ctx context.Context, id string) ([]List, error) {
 			ID: c.ID, Name: c.Name, Partitioned: c.Partitioned, Open: c.Open, Active: c.Active, URI: c.URI, Bucket: c.Bucket, Key: c.Key,
 			Certificates: c.Certificates, Signed: shownSigned(&c.Base, c.Days), Delta: shownSigned(&c.Delta, c.Days),
 			Due: shownTime(c.Due), Failure: c.Failure, FailedAt: shownTime(c.FailedAt),
+		}
+		if shown[i].Delta != nil {
+			shown[i].DeltaURI = deltaOf(c.URI)
 		}
 	}
 	return shown, nil
