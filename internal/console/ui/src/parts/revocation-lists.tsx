@@ -94,7 +94,12 @@ export function RevocationLists({ arn, of: page }: Props) {
               ),
           },
           { id: "state", header: "State", minWidth: 275, cell: (l) => <State of={l} /> },
-          { id: "entries", header: "Entries", minWidth: 90, cell: (l) => count(l.entries ?? null) },
+          {
+            id: "entries",
+            header: "Entries",
+            minWidth: 110,
+            cell: (l) => `${count(l.entries ?? null)}${l.delta ? `, and ${count(l.delta.entries)} in its delta` : ""}`,
+          },
           { id: "this", header: "This update", minWidth: 205, cell: (l) => time(l.thisUpdate) },
           { id: "next", header: "Next update", minWidth: 205, cell: (l) => time(l.nextUpdate) },
           { id: "number", header: "Number", minWidth: 140, cell: (l) => l.number ?? "–" },
