@@ -347,6 +347,10 @@ func serve(ctx context.Context, cfg serveConfig, log *slog.Logger, started func(
 	}
 	if relying != nil {
 		where.Relying = publicURL("", false, relying)
+		host, _, _ := net.SplitHostPort(cfg.RevocationListen) // check has looked at it
+		if ip := net.ParseIP(host); (host == "" || ip != nil && ip.IsUnspecified()) && (cfg.OCSPURL == "" || cfg.CRLURL == "" && cfg.Destination == "embedded") {
+			log.Warn("certificates will name "+where.Relying+", which only this machine reaches, for OCSP or CRLs; say with --ocsp-url and --crl-url what --revocation-listen is called elsewhere", "address", cfg.RevocationListen)
+		}
 	}
 	if where.Credentials, err = h.writeClientFiles(where); err != nil {
 		return err
