@@ -132,15 +132,20 @@ func (s *Service) arrange(rec *store.CertificateAuthority, lists []*store.CRL, n
 		}
 		next.Open = c == open
 		next.Active = kept[at] == c
+		others := needed[at]
+		if c.Certificates > 0 && c.NotAfter.After(now) {
+			others--
+		}
 		switch {
 		case c.Name != "":
+		case others > 0: // one object cannot be the partition of two URIs
+			next.Partitioned = false
 		case cfg.CrlType != pca.CrlType_PARTITIONED:
 			if c == open {
 				next.Partitioned = false
 			}
 		case c.Open || c.Bucket == cfg.S3BucketName && c.Key == complete:
-			// One object cannot be the partition of two URIs.
-			next.Partitioned = needed[at] < 2
+			next.Partitioned = true
 		}
 		if !next.Active {
 			stop(&next)
