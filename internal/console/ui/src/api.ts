@@ -145,6 +145,7 @@ export type RevocationList = Partial<SignedCrl> & {
   partitioned: boolean;
   open: boolean; // certificates are still bound to it
   active: boolean; // it is renewed
+  replacedBy?: number; // the list that is renewed at the same place
   certificates: number;
   delta?: SignedCrl;
   due?: string;

@@ -117,6 +117,7 @@ const isComing = (l: RevocationList) => l.active && !l.failure && !!l.due && (!l
 
 function State({ of: l }: { of: RevocationList }) {
   if (l.failure) return <StatusIndicator type="error">Failed {time(l.failedAt)}</StatusIndicator>;
+  if (l.replacedBy) return <StatusIndicator type="stopped">Renewed under another URL</StatusIndicator>;
   if (!l.active) return <StatusIndicator type="stopped">No longer renewed</StatusIndicator>;
   if (!l.number) return <StatusIndicator type="pending">Not made yet</StatusIndicator>;
   if (!l.writtenAt) return <StatusIndicator type="in-progress">Being written</StatusIndicator>;

@@ -1,0 +1,1 @@
+import{s as e}from"./chunk-6KYCQHYJ-CzNKmDd7.js";import{b as t}from"./index-DtGOmEsE.js";function n(){let{account:n,ca:r}=e(),i=t();return`arn:${i.partition}:acm-pca:${i.region}:${n}:certificate-authority/${r}`}export{n as t};

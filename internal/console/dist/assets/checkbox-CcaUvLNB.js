@@ -1,0 +1,1 @@
+import{Jn as e,ci as t,qn as n,ui as r}from"./external-props-D2wbsUOA.js";import{xt as i}from"./index-DtGOmEsE.js";var a=r(t()),o=a.forwardRef(({...t},n)=>{let r=e(`Checkbox`,{props:{readOnly:t.readOnly}});return a.createElement(i,{...t,...r,ref:n,__injectAnalyticsComponentMetadata:!0})});n(o,`Checkbox`);export{o as t};

@@ -1,0 +1,1 @@
+import{Dt as e,Et as t}from"./external-props-D2wbsUOA.js";import{ft as n}from"./index-DtGOmEsE.js";var r=t();function i({title:t,children:i,action:a}){return(0,r.jsx)(e,{textAlign:`center`,children:(0,r.jsxs)(n,{size:`m`,children:[(0,r.jsxs)(`div`,{children:[(0,r.jsx)(e,{variant:`strong`,children:t}),(0,r.jsx)(e,{color:`text-body-secondary`,children:i})]}),a]})})}export{i as t};
