@@ -72,6 +72,9 @@ func crlCommand(method, path string) *cobra.Command {
 				return err
 			}
 			server.asking = "asking for the CA's "
+			if method == http.MethodPost {
+				server.doing = "having the CRLs made and written"
+			}
 			server.denied = map[string]string{http.MethodGet: "AWSPrivateCAReadOnly, among others, lets somebody see them", http.MethodPost: "the policy PCAFullAccess lets somebody have CRLs made"}
 			b, err := server.do(cmd.Context(), method, path, nil)
 			if err != nil {
@@ -106,12 +109,19 @@ func printCRLs(w io.Writer, lists []crl.List) error {
 		}
 		switch {
 		case l.Failure != "":
-			row[4] = "failed " + shortTime(l.FailedAt)
+			row[4] = "failed " + shortTime(l.FailedAt) + ", tried again " + shortTime(l.Due)
+			if l.WrittenAt == nil {
+				row[3] = "not yet"
+			}
 			failures = append(failures, l.URI+": "+l.Failure)
+		case l.ReplacedBy != 0:
+			row[4] = "renewed under another URL"
 		case !l.Active:
 			row[4] = "no longer renewed"
 		case l.Signed == nil:
 			row[4] = "not made yet"
+		case l.Due == nil:
+			row[4] = "no longer renewed, as the CA is"
 		}
 		table = append(table, row)
 		if d := l.Delta; d != nil {

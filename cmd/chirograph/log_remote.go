@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -44,6 +45,7 @@ func caID(arn string) (string, error) {
 type remote struct {
 	base   string            // URL of the paths, with a slash
 	asking string            // what messages say before a path
+	doing  string            // what they say instead of both; may be empty
 	denied map[string]string // hints for those who may not, by method
 	http   *http.Client
 }
@@ -128,7 +130,7 @@ func (l *remote) once(ctx context.Context, method, path string, body []byte) (an
 		return nil, 0, err
 	}
 	doing, _, _ := strings.Cut(path, "?")
-	doing = l.asking + doing
+	doing = cmp.Or(l.doing, l.asking+doing)
 	resp, err := l.http.Do(r)
 	if err != nil {
 		return nil, 0, apiFailure(doing, err)

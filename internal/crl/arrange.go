@@ -31,10 +31,15 @@ func keyOf(rec *store.CertificateAuthority, cfg *pca.CrlConfiguration, name stri
 	return "crl/" + rec.ID + ".crl"
 }
 
+// escaped is a key as the path of a URI has it: what a CustomPath may have and
+// the path would not mean literally.
+func escaped(key string) string {
+	return strings.NewReplacer("%", "%25", "?", "%3F", "+", "%2B").Replace(key)
+}
+
 // uriOf is the URI of a key's distribution point (revocation.md 4.4).
 func (s *Service) uriOf(cfg *pca.CrlConfiguration, key string) string {
-	// What a CustomPath may have and the path of a URI would not mean literally.
-	key = strings.NewReplacer("%", "%25", "?", "%3F", "+", "%2B").Replace(key)
+	key = escaped(key)
 	if cfg.CustomCname != "" {
 		return "http://" + strings.TrimSuffix(cfg.CustomCname, "/") + "/" + key
 	}
@@ -118,10 +123,12 @@ func (s *Service) arrange(rec *store.CertificateAuthority, lists []*store.CRL, n
 	}
 	complete := keyOf(rec, cfg, "")
 	kept := map[place]*store.CRL{placeOf(open): open}
-	needed := map[place]int{} // lists that certificates refer to, by place
+	needed := map[place]int{}  // lists that certificates refer to, by place
+	public := map[place]bool{} // and who refer to them read them in the bucket
 	for _, c := range lists {
 		if c.Certificates > 0 && c.NotAfter.After(now) {
 			needed[placeOf(c)]++
+			public[placeOf(c)] = public[placeOf(c)] || c.ACL == pca.S3ObjectAcl_PUBLIC_READ && s.inBucket(c)
 		}
 	}
 	for i := len(lists) - 1; i >= 0; i-- { // of one place the newest is kept
@@ -154,6 +161,9 @@ func (s *Service) arrange(rec *store.CertificateAuthority, lists []*store.CRL, n
 			if c.Bucket == cfg.S3BucketName {
 				next.ACL = aclOf(cfg)
 			}
+			if public[at] { // what they name stays readable
+				next.ACL = pca.S3ObjectAcl_PUBLIC_READ
+			}
 			made := c.Base.Number > 0 && c.Base.Certificate > 0
 			if !c.Active || c.Partitioned != next.Partitioned || c.Days != next.Days || c.ACL != next.ACL || made && c.Base.Certificate != rec.Installed {
 				renew(&next, now)
@@ -169,6 +179,13 @@ func (s *Service) arrange(rec *store.CertificateAuthority, lists []*store.CRL, n
 		}
 	}
 	return add, change
+}
+
+// inBucket tells whether a list's URI leads to its bucket, and to nothing else
+// when nobody may read there.
+func (s *Service) inBucket(c *store.CRL) bool {
+	uri := s.cfg.URL(c.Bucket, escaped(c.Key), false)
+	return c.URI == uri && uri != s.cfg.URL(c.Bucket, escaped(c.Key), true)
 }
 
 // openOf is the list that certificates are bound to under a CA's

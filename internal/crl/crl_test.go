@@ -1063,3 +1063,65 @@ func TestRun(t *testing.T) {
 		}
 	}
 }
+
+// TestNews: a bucket that was put right has a revocation that came meanwhile
+// soon, and another one when its time comes.
+func TestNews(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, complete)
+	first, second := h.issue(90*day), h.issue(90*day)
+	h.settle()
+	h.down(true)
+	h.pass(time.Minute)
+	h.revoke(first, 1)
+	h.settle()
+	if c := h.all()[0]; c.Failures != 1 {
+		t.Fatalf("%+v", c)
+	}
+	h.down(false)
+	h.pass(2 * retryNews)
+	h.settle()
+	if c := h.all()[0]; !c.Base.WrittenAt.IsZero() {
+		t.Error("it was tried again without news")
+	}
+	h.revoke(second, 1)
+	h.settle()
+	h.pass(retryNews)
+	h.settle()
+	h.has(h.all()[0], false, second, first)
+}
+
+// TestStillPublic: what certificates name in a bucket stays readable when those
+// issued from now on name another place.
+func TestStillPublic(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, pca.CrlConfiguration{CrlType: pca.CrlType_PARTITIONED}, func(h *house) {
+		public := h.cfg.URL
+		h.cfg.URL = func(bucket, key string, private bool) string {
+			if private {
+				return "http://127.0.0.1:8440/crl/" + bucket + "/" + key
+			}
+			return public(bucket, key, false)
+		}
+	})
+	cert := h.issue(90 * day)
+	h.settle()
+	h.configure(pca.CrlConfiguration{CrlType: pca.CrlType_PARTITIONED, S3ObjectAcl: pca.S3ObjectAcl_BUCKET_OWNER_FULL_CONTROL})
+	h.revoke(cert, 1)
+	other := h.issue(90 * day)
+	h.pass(time.Minute)
+	h.settle()
+	lists := h.all()
+	if len(lists) != 2 || lists[0].ACL != pca.S3ObjectAcl_PUBLIC_READ || lists[1].ACL != pca.S3ObjectAcl_BUCKET_OWNER_FULL_CONTROL || other.CRL != lists[1].ID {
+		t.Fatalf("%+v", lists)
+	}
+	h.has(lists[0], false, cert)
+
+	// Nobody refers to it any more.
+	h.pass(91 * day)
+	h.configure(pca.CrlConfiguration{S3ObjectAcl: pca.S3ObjectAcl_BUCKET_OWNER_FULL_CONTROL})
+	h.settle()
+	if c := h.all()[0]; c.Active {
+		t.Errorf("%+v", c)
+	}
+}

@@ -51,6 +51,8 @@ type List struct {
 	Due          *time.Time `json:"due,omitempty"`
 	Failure      string     `json:"failure,omitempty"`
 	FailedAt     *time.Time `json:"failedAt,omitempty"`
+	// ReplacedBy is the ID of the list that is kept up at the same place; 0: none.
+	ReplacedBy int64 `json:"replacedBy,omitempty"`
 }
 
 func shownTime(t time.Time) *time.Time {
@@ -82,12 +84,28 @@ func (s *Service) List(ctx context.Context, id string) ([]List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the CRLs of CA %s: %w", id, err)
 	}
+	a, err := s.cfg.Authorities.Authority(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	kept := map[place]int64{}
+	for _, c := range lists {
+		if c.Active {
+			kept[placeOf(c)] = c.ID
+		}
+	}
 	shown := make([]List, len(lists))
 	for i, c := range lists {
 		shown[i] = List{
 			ID: c.ID, Name: c.Name, Partitioned: c.Partitioned, Open: c.Open, Active: c.Active, URI: c.URI, Bucket: c.Bucket, Key: c.Key,
 			Certificates: c.Certificates, Signed: shownSigned(&c.Base, c.Days), Delta: shownSigned(&c.Delta, c.Days),
 			Due: shownTime(c.Due), Failure: c.Failure, FailedAt: shownTime(c.FailedAt),
+		}
+		if !c.Active {
+			shown[i].ReplacedBy = kept[placeOf(c)]
+		}
+		if !a.Publishes() { // until then
+			shown[i].Due = nil
 		}
 		if shown[i].Delta != nil {
 			shown[i].DeltaURI = deltaOf(c.URI)
@@ -133,7 +151,7 @@ func (s *Service) Publish(ctx context.Context, id string) error {
 		}
 	}
 	if active == 0 {
-		return pca.Errorf(pca.InvalidStateException, "The certificate authority has no CRLs. Switch them on with UpdateCertificateAuthority.")
+		return pca.Errorf(pca.InvalidStateException, "The certificate authority has no CRLs that are kept up. Switch them on with UpdateCertificateAuthority.")
 	}
 	return refused
 }

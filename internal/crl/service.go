@@ -17,7 +17,10 @@ import (
 )
 
 const (
+	// After a failure; of a list that was made anew since, so that a bucket that
+	// was put right has the next revocation soon.
 	defaultRetry = 15 * time.Minute
+	retryNews    = time.Minute
 	// pause is the time between two makings of a list for revocations alone, and
 	// restFactor how often what the last one took: so it takes a twentieth of a
 	// processor. latest is when a revocation is in a list whatever that takes

@@ -67,7 +67,7 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 	case !c.Open && c.Certificates > 0 && !c.NotAfter.After(now):
 		return s.retire(ctx, a.Record.ARN, c)
 	}
-	failed := c.Failures > 0 && now.Before(c.FailedAt.Add(s.cfg.Retry)) && !now.Before(c.FailedAt.Add(-store.ClockSkew))
+	failed := c.Failures > 0 && now.Before(s.again(c)) && !now.Before(c.FailedAt.Add(-store.ClockSkew))
 	if failed && c.Failure == reasonBuild && !force {
 		s.rest(spotOf(c), c.FailedAt.Add(s.cfg.Retry))
 		return nil
@@ -109,12 +109,22 @@ func (s *Service) renewed(ctx context.Context, id string, list int64, force bool
 		return err
 	}
 	if !writes {
-		return s.update(ctx, id, list, func(c *store.CRL) { c.Due = c.FailedAt.Add(s.cfg.Retry) })
+		return s.update(ctx, id, list, func(c *store.CRL) { c.Due = s.again(c) })
 	}
 	if timed {
 		s.metrics.delay.Observe(max(0, s.cfg.Now().Sub(changedAt).Seconds()))
 	}
 	return s.succeeded(ctx, &a, c)
+}
+
+// again is when a list that was not written is tried again: soon when it has
+// news since, such as a revocation.
+func (s *Service) again(c *store.CRL) time.Time {
+	wait := s.cfg.Retry
+	if max(c.Base.Number, c.Delta.Number) > c.FailedAt.UnixMilli() {
+		wait = min(wait, retryNews)
+	}
+	return c.FailedAt.Add(wait)
 }
 
 // plan says what is to be made of a list.
