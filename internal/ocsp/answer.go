@@ -119,7 +119,11 @@ func (x *single) add(b *cryptobyte.Builder, p period, unknown UnknownSerial) {
 		default:
 			addBytes(b, asn1.Tag(2).ContextSpecific(), nil)
 		}
-		b.AddASN1GeneralizedTime(p.from)
+		from := p.from
+		if at := x.status.RevokedAt; x.status.State == Revoked && at.After(from) { // in the minute that has begun
+			from = at
+		}
+		b.AddASN1GeneralizedTime(from)
 		b.AddASN1(contextTag(0), func(b *cryptobyte.Builder) { b.AddASN1GeneralizedTime(p.to) })
 	})
 }
