@@ -423,6 +423,10 @@ func (h *hierarchy) withChecks(t *testing.T) {
 	// Somebody puts an old list back into the bucket.
 	dir := h.DataDir
 	h.instance = start(t, func(c *serveConfig) { c.DataDir = dir })
+	// At another address, and so with another URI for the list at this place.
+	if code, _, stderr := command(t, "crl", "publish", "--data-dir", dir, "--ca", h.root.arn); code != exitOK {
+		t.Fatal(stderr)
+	}
 	must(h.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &key, Body: bytes.NewReader(old)}))(t)
 	if err := h.close(); err != nil {
 		t.Fatal(err)
