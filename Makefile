@@ -42,8 +42,9 @@ others:
 # first: they take long, and little has to be compiled for them. No debugger looks at
 # these binaries, and a third suite uses what two leave of the processors.
 # Some tests of reports move hundreds of megabytes through paths that others take
-# under the detector with less; the console's is a browser's work.
-PLAIN := ^Test(SegmentsLost|SegmentsAborted|SegmentsRestart|SegmentsMerged|SegmentsSettings|ForeignSegments|RandomSearches|ConsoleInBrowser)$$
+# under the detector with less; those of the API's rules and of damaged files make
+# thousands of calls one after the other; the console's is a browser's work.
+PLAIN := ^Test(BadInput|Conformance|TamperedReports|SegmentsLost|SegmentsAborted|SegmentsRestart|SegmentsMerged|SegmentsSettings|ForeignSegments|RandomSearches|ConsoleInBrowser)$$
 race: build ## run every suite with the race detector, but for the benchmarks' and what plain runs
 	CGO_ENABLED=1 go test -race -vet=off -p 3 -gcflags=all=-dwarf=false -ldflags=-w -timeout 12m -skip '$(PLAIN)' ./internal/store/... $$(go list ./... | grep -v /bench/)
 

@@ -34,10 +34,10 @@ type tampered struct {
 	caCert []byte // DER
 }
 
-// TestTamper tampers with the bucket and with the store of a real server, as
+// TestTamperedReports tampers with the bucket and with the store of a real server, as
 // an attacker who has the one, the other, or both, and the audit key beside;
 // each time an auditor who verifies what the bucket holds is told so.
-func TestTamper(t *testing.T) {
+func TestTamperedReports(t *testing.T) {
 	t.Parallel()
 	s := &tampered{instance: start(t, nil)}
 	s.ca = s.root(t)
