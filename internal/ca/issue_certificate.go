@@ -121,7 +121,7 @@ func (s *Service) issue(ctx context.Context, arn pca.ARN, a *authority, in *pca.
 	if err != nil {
 		return nil, err
 	}
-	if binds && omitsCRL(cfg) { // what the certificate does not say holds nevertheless
+	if err == nil && binds && omitsCRL(cfg) { // what the certificate does not say holds nevertheless
 		if _, err := bind(); err != nil {
 			return nil, err
 		}

@@ -262,8 +262,11 @@ func TestBinding(t *testing.T) {
 		}
 	}
 	// What is refused takes no place.
-	if _, err := h.issue(t, ca, leafCSR(t, "leaf"), "", 7200); err == nil || l.bound != 2 {
-		t.Errorf("%v, %d bound", err, l.bound)
+	for _, c := range []pca.CrlConfiguration{on, omitted} {
+		update(c, pca.OcspConfiguration{})
+		if _, err := h.issue(t, ca, leafCSR(t, "leaf"), "", 7200); err == nil || l.bound != 2 {
+			t.Errorf("%v, %d bound", err, l.bound)
+		}
 	}
 }
 
