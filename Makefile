@@ -27,14 +27,16 @@ console: ## build the console's files, which the program embeds, from their sour
 console-check: tools ## check that the console's files are what its source makes
 	cd $(UI) && node node_modules/typescript/bin/tsc --noEmit && node build.mjs --check
 
-# The browser waits more than it works: the rest goes on beside it.
-test: tools vet console-check race ## install what is needed, build, and run every suite
-	$(MAKE) --no-print-directory -j2 -Otarget plain others
+# What is installed comes over the network, and the browser waits more than it
+# works: the rest goes on beside them.
+test: ## install what is needed, build, and run every suite
+	$(MAKE) --no-print-directory -j2 -Otarget console-check vet
+	$(MAKE) --no-print-directory race
+	$(MAKE) --no-print-directory -j3 -Otarget plain others fuzz
 
 others:
 	$(MAKE) --no-print-directory clients
 	$(MAKE) --no-print-directory benches
-	$(MAKE) --no-print-directory fuzz
 
 # vet has looked at the same files; go test would do so again for the detector's
 # build. All packages, SQLite's too: one without the detector would lend the others
