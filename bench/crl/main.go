@@ -25,7 +25,7 @@ type options struct {
 }
 
 func newProgram() *bench.Program {
-	o := options{entries: bench.Counts{100_000, 1_000_000}, beside: 100_000, delta: 5}
+	o := options{entries: bench.Counts{100_000, 1_000_000}, beside: 200_000, delta: 5}
 	return &bench.Program{
 		Name: "crl", Unit: "entries",
 		Floor: "hashing the same CRL with SHA-256 and writing it to a file, with one sync",
