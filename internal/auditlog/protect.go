@@ -93,28 +93,17 @@ func (s *Service) pass(ctx context.Context, sign bool) (err error) {
 	defer func() { s.behind.Store(err != nil || silent.any()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	var created time.Time
-	var id string
-	const page = 100
-	for {
-		recs, err := s.Records.CAs(ctx, "", created, id, page)
-		if err != nil {
-			return errors.Join(err, g.Wait())
+	err = store.EachCA(ctx, s.Records.CAs, func(rec *store.CertificateAuthority) error {
+		if len(rec.CSR) == 0 {
+			return nil // it has no log to speak of yet, or never came to have one
 		}
-		for _, rec := range recs {
-			created, id = rec.CreatedAt, rec.ID
-			if len(rec.CSR) == 0 {
-				continue // it has no log to speak of yet, or never came to have one
-			}
-			g.Go(func() error {
-				s.look(ctx, rec.ID, sign, silent)
-				return ctx.Err()
-			})
-		}
-		if len(recs) < page {
-			return g.Wait()
-		}
-	}
+		g.Go(func() error {
+			s.look(ctx, rec.ID, sign, silent)
+			return ctx.Err()
+		})
+		return nil
+	})
+	return errors.Join(err, g.Wait())
 }
 
 // silence is which trusted sources did not answer in one pass.

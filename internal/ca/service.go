@@ -239,35 +239,23 @@ func (s *Service) Close() {
 
 // resume looks through all CAs for what a former process left unfinished.
 func (s *Service) resume(ctx context.Context) error {
-	const page = 100
-	var created time.Time
-	var id string
-	for {
-		recs, err := s.Records.CAs(ctx, "", created, id, page)
-		if err != nil {
-			return fmt.Errorf("listing CAs: %w", err)
-		}
-		for _, rec := range recs {
-			created, id = rec.CreatedAt, rec.ID
-			s.changed(rec)
-			creating := rec.Status == pca.CertificateAuthorityStatus_CREATING
-			if !creating && (rec.Status != pca.CertificateAuthorityStatus_DELETED || rec.KeyID == "") {
-				continue
-			}
-			a, err := s.load(ctx, rec)
-			if err != nil {
-				return err
-			}
-			if creating {
-				s.create(a)
-			} else {
-				s.destroyLater(a)
-			}
-		}
-		if len(recs) < page {
+	return store.EachCA(ctx, s.Records.CAs, func(rec *store.CertificateAuthority) error {
+		s.changed(rec)
+		creating := rec.Status == pca.CertificateAuthorityStatus_CREATING
+		if !creating && (rec.Status != pca.CertificateAuthorityStatus_DELETED || rec.KeyID == "") {
 			return nil
 		}
-	}
+		a, err := s.load(ctx, rec)
+		if err != nil {
+			return err
+		}
+		if creating {
+			s.create(a)
+		} else {
+			s.destroyLater(a)
+		}
+		return nil
+	})
 }
 
 // authority is the loaded state of one CA.

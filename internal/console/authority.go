@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"chirograph.dev/internal/issuance"
 	"chirograph.dev/internal/pca"
@@ -231,43 +230,28 @@ func gone(err error) bool {
 // describable gives the CAs with a certificate that the caller may describe,
 // whoever owns them.
 func (c *Console) describable(ctx context.Context) (list []*installed, err error) {
-	const page = 500
-	var created time.Time
-	var id string
-	for {
-		recs, err := c.cfg.Records.CAs(ctx, "", created, id, page)
+	err = store.EachCA(ctx, c.cfg.Records.CAs, func(rec *store.CertificateAuthority) error {
+		if rec.Installed == 0 {
+			return nil
+		}
+		arn, err := pca.ParseCAARN(rec.ARN, c.cfg.API.Partition)
 		if err != nil {
-			return nil, fmt.Errorf("listing CAs: %w", err)
+			return err
 		}
-		for _, rec := range recs {
-			created, id = rec.CreatedAt, rec.ID
-			if rec.Installed == 0 {
-				continue
-			}
-			arn, err := pca.ParseCAARN(rec.ARN, c.cfg.API.Partition)
-			if err != nil {
-				return nil, err
-			}
-			ok, err := c.allowed(ctx, actionDescribe, arn)
-			if err != nil {
-				return nil, err
-			}
-			if !ok {
-				continue
-			}
-			if _, err := c.cfg.Authorities.Find(ctx, rec.ID); gone(err) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			one, err := c.families.of(ctx, c.cfg.Records, rec)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, &installed{rec: rec, family: one})
+		if ok, err := c.allowed(ctx, actionDescribe, arn); err != nil || !ok {
+			return err
 		}
-		if len(recs) < page {
-			return list, nil
+		if _, err := c.cfg.Authorities.Find(ctx, rec.ID); gone(err) {
+			return nil
+		} else if err != nil {
+			return err
 		}
-	}
+		one, err := c.families.of(ctx, c.cfg.Records, rec)
+		if err != nil {
+			return err
+		}
+		list = append(list, &installed{rec: rec, family: one})
+		return nil
+	})
+	return list, err
 }

@@ -157,25 +157,10 @@ func (s *Service) awake() {
 // loadAll has the lists of all CAs looked at: what a former process did not get
 // to, and what it put off by a clock that was ahead.
 func (s *Service) loadAll(ctx context.Context) error {
-	const page = 100
-	var created time.Time
-	var id string
-	for {
-		recs, err := s.cfg.CAs(ctx, "", created, id, page)
-		if err != nil {
-			return err
-		}
-		for _, rec := range recs {
-			created, id = rec.CreatedAt, rec.ID
-			s.Changed(rec)
-			if err := s.retime(ctx, rec.ID); err != nil {
-				return err
-			}
-		}
-		if len(recs) < page {
-			return nil
-		}
-	}
+	return store.EachCA(ctx, s.cfg.CAs, func(rec *store.CertificateAuthority) error {
+		s.Changed(rec)
+		return s.retime(ctx, rec.ID)
+	})
 }
 
 // retime has the lists of a CA looked at that wait for the time of a clock that
@@ -276,11 +261,7 @@ func (s *Service) follow(ctx context.Context, lists *sync.WaitGroup) {
 func (s *Service) begin(id spot, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.work[id]
-	if w == nil {
-		w = &worker{}
-		s.work[id] = w
-	}
+	w := s.worker(id)
 	if w.busy || now.Before(w.after) {
 		return false
 	}
@@ -288,15 +269,21 @@ func (s *Service) begin(id spot, now time.Time) bool {
 	return true
 }
 
+// worker is that of a spot. s.mu is held.
+func (s *Service) worker(id spot) *worker {
+	w := s.work[id]
+	if w == nil {
+		w = &worker{}
+		s.work[id] = w
+	}
+	return w
+}
+
 // take waits until the caller is the one who works on a list.
 func (s *Service) take(ctx context.Context, id spot) error {
 	for {
 		s.mu.Lock()
-		w := s.work[id]
-		if w == nil {
-			w = &worker{}
-			s.work[id] = w
-		}
+		w := s.worker(id)
 		if !w.busy {
 			w.busy, w.ready = true, make(chan struct{})
 			s.mu.Unlock()

@@ -75,21 +75,12 @@ func on(rec *store.CertificateAuthority) bool {
 
 // loadAll learns of every CA.
 func (s *Service) loadAll(ctx context.Context) error {
-	const page = 100
-	var created time.Time
-	var id string
-	for {
-		recs, err := s.cfg.Records.CAs(ctx, "", created, id, page)
-		if err != nil {
-			return fmt.Errorf("listing CAs: %w", err)
-		}
-		for _, rec := range recs {
-			created, id = rec.CreatedAt, rec.ID
-			s.Changed(rec)
-		}
-		if len(recs) < page {
-			break
-		}
+	err := store.EachCA(ctx, s.cfg.Records.CAs, func(rec *store.CertificateAuthority) error {
+		s.Changed(rec)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.readPending(ctx); err != nil {
 		s.cfg.Log.ErrorContext(ctx, "certificates of a CA could not be read; OCSP is not answered for it until they can be", "error", err)

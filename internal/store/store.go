@@ -8,6 +8,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -72,6 +73,30 @@ type CertificateAuthority struct {
 	Permissions       []Permission
 	Policy            string // resource policy as it was put, IAM JSON; empty for none
 	Version           int64  // counts changes; a writer must present the one it read
+}
+
+// EachCA calls yield for the CAs of all accounts as list gives them: ordered by
+// CreatedAt and ID, those after the given pair, of every account for an empty one.
+// An error of yield ends it.
+func EachCA(ctx context.Context, list func(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*CertificateAuthority, error), yield func(*CertificateAuthority) error) error {
+	const page = 100
+	var created time.Time
+	var id string
+	for {
+		cas, err := list(ctx, "", created, id, page)
+		if err != nil {
+			return fmt.Errorf("listing CAs: %w", err)
+		}
+		for _, c := range cas {
+			created, id = c.CreatedAt, c.ID
+			if err := yield(c); err != nil {
+				return err
+			}
+		}
+		if len(cas) < page {
+			return nil
+		}
+	}
 }
 
 // Permission is what a service may do with a CA (access.md 3). A CA has at most
