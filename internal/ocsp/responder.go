@@ -19,10 +19,9 @@ import (
 )
 
 const (
-	// A responder certificate lives so long, in a CA of short-lived certificates
-	// no longer than those.
-	responderLife      = 30 * 24 * time.Hour
-	shortResponderLife = 7 * 24 * time.Hour
+	// A responder certificate lives so long, if its CA does, and issues for
+	// as long.
+	responderLife = 30 * 24 * time.Hour
 
 	// retryAfter is how long a CA whose responder cannot be made is left alone.
 	retryAfter = 10 * time.Second
@@ -148,14 +147,8 @@ func (s *Service) makeResponder(ctx context.Context, i *issuer, now time.Time) (
 	if err := s.readResponders(ctx, a); err != nil {
 		return nil, err
 	}
-	rec, current := a.rec.Load(), i.current.Load()
-	row := &store.Responder{CA: rec.ID, Generation: current.generation, NotAfter: now.Add(responderLife)}
-	if rec.UsageMode == pca.CertificateAuthorityUsageMode_SHORT_LIVED_CERTIFICATE {
-		row.NotAfter = now.Add(shortResponderLife)
-	}
-	if row.NotAfter.After(current.notAfter) {
-		row.NotAfter = current.notAfter
-	}
+	rec := a.rec.Load()
+	row := &store.Responder{CA: rec.ID, Generation: i.current.Load().generation, NotAfter: now.Add(responderLife)}
 	// The name follows from the newest certificate that is recorded: a key that a
 	// crash or an error left without one is found under it, and used.
 	newest, err := s.cfg.Records.Responders(ctx, rec.ID, time.Time{})
