@@ -83,7 +83,7 @@ func (h *house) logEndpoints() *auditlog.Endpoints {
 	return &auditlog.Endpoints{
 		Partition: h.cfg.Partition, Region: h.cfg.Region,
 		Store: h.db, Certificates: h.db,
-		Find:   h.cas.Find,
+		Find:   h.find,
 		Newest: h.logs.Newest,
 		RotateKey: func(ctx context.Context, ca string) ([]byte, error) {
 			key, err := h.logs.RotateKey(ctx, ca)

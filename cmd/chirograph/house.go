@@ -413,6 +413,15 @@ func caller(ctx context.Context) ca.Caller {
 	return ca.Caller{Account: p.Account, ARN: p.ARN, Service: p.Service, Principal: p, Conditions: awsjson.Conditions(ctx)}
 }
 
+// find gives the ARN and the account of the CA with an id, whoever owns it.
+func (h *house) find(ctx context.Context, id string) (arn, account string, err error) {
+	rec, err := h.cas.Find(ctx, id)
+	if err != nil {
+		return "", "", err
+	}
+	return rec.ARN, rec.Account, nil
+}
+
 // authorities shows the CA room to the report room.
 type authorities struct {
 	cas *ca.Service

@@ -119,7 +119,7 @@ func (h *house) openPublishers(ctx context.Context, told *publishers) (err error
 	h.lists, err = crl.New(crl.Config{
 		Dir: filepath.Join(h.dataDir, "crl"), Records: h.db, Revocations: h.db, Authorities: h.cas,
 		Destination: h.destination, URL: h.crlURL,
-		Find: h.cas.Find, CAs: h.db.CAs, Partition: h.cfg.Partition, Region: h.cfg.Region,
+		Find: h.find, CAs: h.db.CAs, Partition: h.cfg.Partition, Region: h.cfg.Region,
 		Delay: h.cfg.CRLDelay, PartitionSize: h.cfg.CRLPartition, Deltas: h.cfg.CRLDelta,
 		Registerer: h.registry, Log: h.log, Now: h.cfg.now,
 	})

@@ -66,8 +66,8 @@ type Endpoints struct {
 	Certificates interface {
 		Certificate(ctx context.Context, ca string, serial []byte) (*store.Certificate, error)
 	}
-	// Find gives the record of the CA with an id, whoever owns it; gone: ResourceNotFoundException.
-	Find func(ctx context.Context, id string) (*store.CertificateAuthority, error)
+	// Find gives the ARN and the account of the CA with an id, whoever owns it; gone: ResourceNotFoundException.
+	Find func(ctx context.Context, id string) (arn, account string, err error)
 	// Newest gives the newest signed head, signing one when none has atLeast entries.
 	Newest func(ctx context.Context, ca string, atLeast uint64) (*SignedHead, error)
 	// RotateKey and Recover do what their paths say and give the answer's body.
@@ -193,16 +193,7 @@ func (e *Endpoints) reading(id, action string, serve func(context.Context) ([]by
 
 // authorize decides an action on the CA with an id.
 func (e *Endpoints) authorize(ctx context.Context, id, action string) error {
-	var arn, owner string
-	rec, err := e.Find(ctx, id)
-	refused, _ := errors.AsType[*pca.Error](err)
-	switch {
-	case err == nil:
-		arn, owner = rec.ARN, rec.Account
-	case refused == nil || refused.Code != pca.ResourceNotFoundException:
-		return fmt.Errorf("looking for CA %s: %w", id, err)
-	}
-	return awsjson.AuthorizeFound(ctx, action, arn, owner, pca.ARN{Partition: e.Partition, Region: e.Region, CA: id})
+	return awsjson.AuthorizeID(ctx, action, pca.ARN{Partition: e.Partition, Region: e.Region, CA: id}, e.Find)
 }
 
 func plainText(ctx context.Context, cache string) {

@@ -3,6 +3,7 @@ package awsjson
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -118,13 +119,18 @@ func Authorize(ctx context.Context, action, resource string) error {
 	return c.handler.authorize(ctx, c, action, resource, account)
 }
 
-// AuthorizeFound decides an action on a CA that a path names by its id alone:
-// arn and owner are those of the CA that has the id, empty when none does, own
-// is what it would be as the caller's. A CA of another account that does not let
-// the caller in is answered as one that there is not.
-func AuthorizeFound(ctx context.Context, action, arn, owner string, own pca.ARN) error {
+// AuthorizeID decides an action on a CA that a path names by its id alone, the
+// one of own, which is what its ARN would be as the caller's. find gives the ARN
+// and the owner of the CA that has the id, a ResourceNotFoundException when none
+// does. A CA of another account that does not let the caller in is answered as one
+// that there is not.
+func AuthorizeID(ctx context.Context, action string, own pca.ARN, find func(ctx context.Context, id string) (arn, account string, err error)) error {
+	arn, owner, err := find(ctx, own.CA)
+	if refused, _ := errors.AsType[*pca.Error](err); err != nil && (refused == nil || refused.Code != pca.ResourceNotFoundException) {
+		return fmt.Errorf("looking for CA %s: %w", own.CA, err)
+	}
 	own.Account = Caller(ctx).Account
-	if arn != "" {
+	if err == nil {
 		err := Authorize(ctx, action, arn)
 		if owner == own.Account || err == nil {
 			return err

@@ -73,9 +73,9 @@ type Config struct {
 	// bucket; private says that its ACL lets nobody read it. The key is escaped
 	// already, as the path of a URI has it.
 	URL func(bucket, key string, private bool) string
-	// Find gives the record of the CA with an id, whoever owns it, for Route;
-	// gone: ResourceNotFoundException.
-	Find func(ctx context.Context, id string) (*store.CertificateAuthority, error)
+	// Find gives the ARN and the account of the CA with an id, whoever owns it, for
+	// Route; gone: ResourceNotFoundException.
+	Find func(ctx context.Context, id string) (arn, account string, err error)
 	// CAs gives all CAs by time of creation and ID, those after the given ones; of
 	// all accounts when account is empty.
 	CAs func(ctx context.Context, account string, afterCreated time.Time, afterID string, limit int) ([]*store.CertificateAuthority, error)

@@ -112,7 +112,7 @@ func newHouse(t *testing.T, crl pca.CrlConfiguration, change ...func(*house)) *h
 	h.cfg = Config{
 		Dir: filepath.Join(dir, "crl"), Records: h.db, Revocations: h.db, Authorities: h, Log: discard, Now: h.clock,
 		URL:  func(bucket, key string, _ bool) string { return "http://127.0.0.1/" + bucket + "/" + key },
-		Find: func(context.Context, string) (*store.CertificateAuthority, error) { return h.record(), nil },
+		Find: func(context.Context, string) (string, string, error) { return h.record().ARN, h.record().Account, nil },
 		CAs: func(_ context.Context, _ string, _ time.Time, after string, _ int) (all []*store.CertificateAuthority, err error) {
 			if rec := h.record(); after == "" && rec != nil {
 				all = append(all, rec)

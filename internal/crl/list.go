@@ -212,14 +212,5 @@ func (s *Service) route(id, action string, do func(context.Context, string) erro
 }
 
 func (s *Service) authorize(ctx context.Context, id, action string) error {
-	var arn, owner string
-	rec, err := s.cfg.Find(ctx, id)
-	refused, _ := errors.AsType[*pca.Error](err)
-	switch {
-	case err == nil:
-		arn, owner = rec.ARN, rec.Account
-	case refused == nil || refused.Code != pca.ResourceNotFoundException:
-		return fmt.Errorf("looking for CA %s: %w", id, err)
-	}
-	return awsjson.AuthorizeFound(ctx, action, arn, owner, pca.ARN{Partition: s.cfg.Partition, Region: s.cfg.Region, CA: id})
+	return awsjson.AuthorizeID(ctx, action, pca.ARN{Partition: s.cfg.Partition, Region: s.cfg.Region, CA: id}, s.cfg.Find)
 }
