@@ -23,5 +23,14 @@ func lockFolder(path string) (io.Closer, error) {
 		}
 		return nil, fmt.Errorf("locking the bucket folder: %w", err)
 	}
-	return f, nil
+	return folderLock{f}, nil
+}
+
+// folderLock is the lock of a folder.
+type folderLock struct{ *os.File }
+
+// Close ends the lock, too: a program that is being started just now has a copy
+// of the descriptor, which would keep it.
+func (l folderLock) Close() error {
+	return errors.Join(syscall.Flock(int(l.Fd()), syscall.LOCK_UN), l.File.Close())
 }

@@ -149,7 +149,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		start = db.startReadOnly
 	}
 	if err := start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening store %s: %w", path, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("opening store %s: %w", path, err), unlock(lock))
 	}
 	return db, nil
 }
@@ -449,7 +449,7 @@ func (db *DB) Close() error {
 		if db.cfg.ReadOnly {
 			errs = append(errs, db.sweep())
 		}
-		errs = append(errs, db.lock.Close())
+		errs = append(errs, unlock(db.lock))
 	})
 	return errors.Join(errs...)
 }

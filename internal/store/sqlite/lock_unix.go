@@ -25,6 +25,12 @@ func tryLock(f *os.File) (bool, error) {
 	}
 }
 
+// unlock ends the lock and closes the file. Closing alone would leave the lock to
+// a program that is being started just now: until it runs it has every descriptor.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
 // syncDir makes the names in a folder durable.
 func syncDir(path string) error {
 	d, err := os.Open(path)

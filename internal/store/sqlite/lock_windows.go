@@ -20,6 +20,9 @@ func tryLock(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
+// unlock ends the lock and closes the file.
+func unlock(f *os.File) error { return f.Close() }
+
 // syncDir does nothing: Windows makes names durable by itself and cannot sync
 // a folder.
 func syncDir(string) error { return nil }
